@@ -1,0 +1,243 @@
+"""HTTP requests and answers of booking, public through the gateway; internal answers at the end."""
+
+from datetime import date, datetime
+from typing import Annotated, Literal, Self
+from uuid import UUID
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import Field, StringConstraints, field_validator, model_validator
+
+from contracts.booking_properties_v1 import PropertySnapshot
+from contracts.values import (
+    MAX_NIGHTS,
+    AnswerModel,
+    CalendarDate,
+    Currency,
+    InventoryVersion,
+    Location,
+    LongText,
+    Occupancy,
+    RequestModel,
+    ReservationStatus,
+    ShortText,
+)
+
+LocalTime = Annotated[str, StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+Email = Annotated[
+    str, StringConstraints(min_length=3, max_length=320, pattern=r"^[^@\s]+@[^@\s]+$", strip_whitespace=True)
+]
+Phone = Annotated[str, StringConstraints(min_length=3, max_length=40, strip_whitespace=True)]
+Amenity = Annotated[str, StringConstraints(min_length=1, max_length=60, pattern=r"^[a-z0-9_]+$")]
+
+
+class PropertyCreate(RequestModel):
+    """A new property. `time_zone` is an IANA name; times are local, `HH:MM`."""
+
+    name: ShortText
+    time_zone: Annotated[str, StringConstraints(max_length=64)]
+    currency: Currency
+    max_occupancy: Annotated[int, Field(ge=1, le=100)]
+    location: Location | None = None
+    amenities: Annotated[list[Amenity], Field(max_length=100)] = Field(default_factory=list)
+    preparation_days: Annotated[int, Field(ge=0, le=30)] = 0
+    lead_time_hours: Annotated[int, Field(ge=0, le=8760)] = 0
+    booking_window_days: Annotated[int, Field(ge=1, le=MAX_NIGHTS)] = MAX_NIGHTS
+    check_in_time: LocalTime = "15:00"
+    check_out_time: LocalTime = "11:00"
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        if value not in available_timezones():
+            raise ValueError("is not an IANA time zone name such as Europe/Lisbon")
+        return ZoneInfo(value).key
+
+
+class Property(AnswerModel):
+    """A property as stored."""
+
+    id: UUID
+    name: str
+    time_zone: str
+    currency: str
+    max_occupancy: int
+    location: Location | None = None
+    amenities: list[str]
+    preparation_days: int
+    lead_time_hours: int
+    booking_window_days: int
+    check_in_time: str
+    check_out_time: str
+    active: bool
+    inventory_version: InventoryVersion
+    created_at: datetime
+    updated_at: datetime
+
+
+class PropertyList(AnswerModel):
+    """One page of properties."""
+
+    items: list[Property]
+    next_cursor: str | None = None
+
+
+class GuestInput(RequestModel):
+    """The guest of a booking, created or found by e-mail within the agency."""
+
+    name: ShortText
+    email: Email
+    phone: Phone | None = None
+
+
+class Stay(RequestModel):
+    """`check_in` is the first night, `check_out` the day of departure (exclusive)."""
+
+    check_in: CalendarDate
+    check_out: CalendarDate
+
+    @model_validator(mode="after")
+    def _whole_stay(self) -> Self:
+        nights = (self.check_out - self.check_in).days
+        if nights < 1:
+            raise ValueError("check_out must be after check_in")
+        if nights > MAX_NIGHTS:
+            raise ValueError(f"a stay has at most {MAX_NIGHTS} nights")
+        return self
+
+
+class BookingCreate(Stay):
+    """A booking: `guest` or `guest_id`, not both. `inquiry` blocks nothing; `confirmed` takes the nights."""
+
+    property_id: UUID
+    occupancy: Occupancy
+    guest: GuestInput | None = None
+    guest_id: UUID | None = None
+    status: Literal["confirmed", "inquiry"] = "confirmed"
+    notes: LongText | None = None
+
+    @model_validator(mode="after")
+    def _one_guest(self) -> Self:
+        if (self.guest is None) == (self.guest_id is None):
+            raise ValueError("exactly one of guest and guest_id is required")
+        return self
+
+
+class TransitionRequest(RequestModel):
+    """Optional body of a transition such as cancel."""
+
+    reason: LongText | None = None
+
+
+class Booking(AnswerModel):
+    """A reservation. `guest_id` is absent for imported stays without a guest, `total_amount_minor` when unpriced."""
+
+    id: UUID
+    property_id: UUID
+    guest_id: UUID | None = None
+    check_in: date
+    check_out: date
+    nights: int
+    status: ReservationStatus
+    source: str
+    occupancy: Occupancy
+    total_amount_minor: int | None = None
+    currency: str
+    ota_name: str | None = None
+    ota_reservation_code: str | None = None
+    notes: str | None = None
+    inventory_version: InventoryVersion
+    created_at: datetime
+    updated_at: datetime
+    cancelled_at: datetime | None = None
+
+
+class BookingList(AnswerModel):
+    """One page of reservations, newest first; `next_cursor` is absent on the last page."""
+
+    items: list[Booking]
+    next_cursor: str | None = None
+
+
+class BlockCreate(RequestModel):
+    """Close the nights `[start_date, end_date)` by hand."""
+
+    property_id: UUID
+    start_date: CalendarDate
+    end_date: CalendarDate
+    reason: LongText | None = None
+
+    @model_validator(mode="after")
+    def _whole_range(self) -> Self:
+        nights = (self.end_date - self.start_date).days
+        if nights < 1:
+            raise ValueError("end_date must be after start_date")
+        if nights > MAX_NIGHTS:
+            raise ValueError(f"a block has at most {MAX_NIGHTS} nights")
+        return self
+
+
+class Block(AnswerModel):
+    """A block as stored; `active` is false once deleted."""
+
+    id: UUID
+    property_id: UUID
+    start_date: date
+    end_date: date
+    reason: str | None = None
+    source: str
+    active: bool
+    inventory_version: InventoryVersion
+    created_at: datetime
+    updated_at: datetime
+
+
+class BlockList(AnswerModel):
+    """One page of active blocks."""
+
+    items: list[Block]
+    next_cursor: str | None = None
+
+
+class ChannelConflict(AnswerModel):
+    """An overbooked stay and what it competes with; closed ones keep their resolution."""
+
+    id: UUID
+    property_id: UUID
+    reservation_id: UUID
+    state: Literal["open", "closed"]
+    check_in: date
+    check_out: date
+    competing_source_ids: list[UUID]
+    resolution: str | None = None
+    opened_at: datetime
+    closed_at: datetime | None = None
+
+
+class ChannelConflictList(AnswerModel):
+    """One page of conflicts, oldest first."""
+
+    items: list[ChannelConflict]
+    next_cursor: str | None = None
+
+
+class PropertyDigest(AnswerModel):
+    """Digest of the stored ranges of one property that end after `after`; comparable only at equal versions."""
+
+    property_id: UUID
+    inventory_version: InventoryVersion
+    digest: str
+
+
+class PropertyDigests(AnswerModel):
+    """Internal: one page of digests in property order, from booking's ledger or availability's cache."""
+
+    after: date
+    items: list[PropertyDigest]
+    next_cursor: UUID | None = None
+
+
+class PropertyState(AnswerModel):
+    """Internal: the whole state of one property, read from the ledger at database time `as_of`."""
+
+    as_of: datetime
+    state: PropertySnapshot

@@ -1,0 +1,1 @@
+"""How the suite is run: on one machine (`local`) and beyond."""

@@ -1,0 +1,144 @@
+"""Turns a property's stored ranges into open nights, closed ranges and digests; the only place that does.
+
+Called by booking (alternatives, digests), availability (answers, digests) and channel-sync (pushes). A night n is open
+when `[n, n + 1 + preparation_days)` meets no active `occupied` range, so a gap too short for its preparation is closed
+everywhere. Nights are numbered from an origin date; bit i of a bitmap is the night `origin + i days`.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from uuid import UUID
+
+PREPARATION = "preparation"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRange:
+    """One active range of the ledger: `stay` as asked for, `occupied` with its preparation days; half-open dates."""
+
+    range_id: UUID
+    kind: str
+    source_id: UUID
+    stay_start: date
+    stay_end: date
+    occupied_start: date
+    occupied_end: date
+    expires_at: datetime | None = None
+
+    def is_overdue(self, now: datetime) -> bool:
+        """True for a hold or pending stay whose time is over: it holds nothing any more."""
+        return self.expires_at is not None and self.expires_at <= now
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedRange:
+    """Nights `[start, end)` that cannot be sold, and why."""
+
+    start: date
+    end: date
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class NightRun:
+    """Consecutive nights `[start, end)` that are all open or all closed."""
+
+    start: date
+    end: date
+    is_open: bool
+
+
+def occupied_bits(ranges: Iterable[StoredRange], origin: date, nights: int, now: datetime) -> int:
+    """Bitmap of the nights that meet an `occupied` range, overdue ones left out."""
+    bits = 0
+    for stored in ranges:
+        if stored.is_overdue(now):
+            continue
+        bits |= _span_bits(stored.occupied_start, stored.occupied_end, origin, nights)
+    return bits
+
+
+def open_bits(ranges: Iterable[StoredRange], preparation_days: int, origin: date, nights: int, now: datetime) -> int:
+    """Bitmap of the open nights among the `nights` from `origin`."""
+    occupied = occupied_bits(ranges, origin, nights + preparation_days, now)
+    closed = 0
+    for shift in range(preparation_days + 1):
+        closed |= occupied >> shift
+    return ~closed & ((1 << nights) - 1)
+
+
+def is_open(
+    ranges: Iterable[StoredRange], preparation_days: int, check_in: date, check_out: date, now: datetime
+) -> bool:
+    """True when every night of the stay is open."""
+    nights = (check_out - check_in).days
+    return open_bits(ranges, preparation_days, check_in, nights, now) == (1 << nights) - 1
+
+
+def night_runs(
+    ranges: Iterable[StoredRange], preparation_days: int, start: date, end: date, now: datetime
+) -> list[NightRun]:
+    """The nights `[start, end)` as alternating open and closed runs; empty for an empty window."""
+    nights = (end - start).days
+    bits = open_bits(ranges, preparation_days, start, nights, now)
+    return [
+        NightRun(start + timedelta(days=first), start + timedelta(days=last), is_open_run)
+        for first, last, is_open_run in _runs(bits, nights)
+    ]
+
+
+def closed_ranges(
+    ranges: Iterable[StoredRange], preparation_days: int, start: date, end: date, now: datetime
+) -> list[ClosedRange]:
+    """Why nights of `[start, end)` are closed: each stay with its kind, and `preparation` for the rest.
+
+    The nights in no answer range are exactly the open nights. Sorted by start.
+    """
+    nights = (end - start).days
+    active = [stored for stored in ranges if not stored.is_overdue(now)]
+    answer: list[ClosedRange] = []
+    named = 0
+    for stored in active:
+        first, last = max(stored.stay_start, start), min(stored.stay_end, end)
+        if first < last:
+            answer.append(ClosedRange(first, last, stored.kind))
+            named |= _span_bits(first, last, start, nights)
+    rest = ~open_bits(active, preparation_days, start, nights, now) & ~named & ((1 << nights) - 1)
+    answer += [
+        ClosedRange(start + timedelta(days=first), start + timedelta(days=last), PREPARATION)
+        for first, last, is_set in _runs(rest, nights)
+        if is_set
+    ]
+    return sorted(answer, key=lambda closed: (closed.start, closed.end))
+
+
+def digest(ranges: Iterable[StoredRange], after: date) -> str:
+    """Fingerprint of the stored ranges whose `occupied` ends after a date; comparable only at equal versions."""
+    lines = sorted(
+        f"{stored.range_id} {stored.kind} {stored.source_id} {stored.stay_start} {stored.stay_end} "
+        f"{stored.occupied_start} {stored.occupied_end} "
+        f"{int(stored.expires_at.timestamp() * 1000) if stored.expires_at else '-'}"
+        for stored in ranges
+        if stored.occupied_end > after
+    )
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32]
+
+
+def _span_bits(first: date, last: date, origin: date, nights: int) -> int:
+    low = max((first - origin).days, 0)
+    high = min((last - origin).days, nights)
+    return ((1 << (high - low)) - 1) << low if high > low else 0
+
+
+def _runs(bits: int, length: int) -> Iterator[tuple[int, int, bool]]:
+    position = 0
+    while position < length:
+        value = bits >> position & 1
+        rest = bits >> position
+        inverted = ~rest if value else rest
+        run = (inverted & -inverted).bit_length() - 1 if inverted else length
+        last = min(position + run, length)
+        yield position, last, bool(value)
+        position = last

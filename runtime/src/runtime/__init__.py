@@ -1,0 +1,1 @@
+"""The floor every service stands on: no business word in it."""

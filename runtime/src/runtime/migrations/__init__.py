@@ -1,0 +1,1 @@
+"""The floor's own migrations, applied before those of the service."""

@@ -1,0 +1,85 @@
+"""Tracing: set-up by `runtime.cli`, spans and W3C context carried across HTTP, outbox rows and Kafka records.
+
+Spans are the suite's own rather than the instrumentation packages': those emit a span for every BEGIN and COMMIT and
+overwrite the context stored in an outbox row.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+_PROPAGATOR = TraceContextTextMapPropagator()
+_TRACER = trace.get_tracer("pms")
+
+AttributeValue = str | int | float | bool
+
+
+def configure_telemetry(service: str) -> None:
+    """Start tracing; spans are exported by OTLP over HTTP when `OTEL_EXPORTER_OTLP_ENDPOINT` is set.
+
+    The sampler follows `OTEL_TRACES_SAMPLER` (default: parent based, always on).
+    """
+    provider = TracerProvider(resource=Resource.create({SERVICE_NAME: service}))
+    if os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
+        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    trace.set_tracer_provider(provider)
+
+
+@contextmanager
+def span(
+    name: str,
+    kind: SpanKind = SpanKind.INTERNAL,
+    *,
+    parent: Mapping[str, str] | None = None,
+    attributes: Mapping[str, AttributeValue] | None = None,
+) -> Iterator[Span]:
+    """A span that is current inside the block; `parent` is a carrier of W3C headers, else the current span.
+
+    An exception marks the span as failed and passes on.
+    """
+    context = _PROPAGATOR.extract(carrier=parent) if parent is not None else otel_context.get_current()
+    with _TRACER.start_as_current_span(name, context=context, kind=kind, attributes=attributes) as current:
+        yield current
+
+
+def publish_span(name: str, carrier: Mapping[str, str], attributes: Mapping[str, AttributeValue]) -> Span:
+    """A PRODUCER span as child of a stored context; not made current, the caller ends it."""
+    context = _PROPAGATOR.extract(carrier=carrier)
+    return _TRACER.start_span(name, context=context, kind=SpanKind.PRODUCER, attributes=attributes)
+
+
+def carrier_of(current: Span | None = None) -> dict[str, str]:
+    """W3C headers of a span (default: the current one); empty when there is none."""
+    carrier: dict[str, str] = {}
+    context = trace.set_span_in_context(current) if current is not None else otel_context.get_current()
+    _PROPAGATOR.inject(carrier, context=context)
+    return carrier
+
+
+def carrier_from_headers(headers: Iterable[tuple[str, bytes]]) -> dict[str, str]:
+    """W3C headers among the headers of a Kafka record."""
+    return {
+        key: value.decode("latin-1")
+        for key, value in headers
+        if key in ("traceparent", "tracestate") and value is not None
+    }
+
+
+def current_trace_id() -> str | None:
+    """Trace id of the current span, 32 hexadecimal digits."""
+    context = trace.get_current_span().get_span_context()
+    return format(context.trace_id, "032x") if context.is_valid else None
+
+
+def mark_failed(current: Span, reason: str) -> None:
+    """Mark a span as failed without an exception."""
+    current.set_status(Status(StatusCode.ERROR, reason))

@@ -1,0 +1,87 @@
+"""Bearer tokens: the one function that verifies them (called by every HTTP service) and the one that issues them.
+
+HS256 by `JWT_SECRET`; a token lives at most five minutes, longer ones are refused whoever signed them.
+"""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from uuid import UUID
+
+import jwt
+
+ISSUER = "pms"
+AUDIENCE = "pms-services"
+MAX_LIFETIME_S = 300
+LEEWAY_S = 5
+SERVICE_ROLE = "service"
+MIN_SECRET_BYTES = 32
+
+
+class InvalidToken(Exception):
+    """The bearer token is missing, malformed, expired or not meant for this suite."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls: `agency_id` comes from the verified token and from nothing else; None for services."""
+
+    subject: str
+    agency_id: UUID | None
+    roles: frozenset[str]
+
+    @property
+    def is_service(self) -> bool:
+        """True for another service of the suite on an internal route."""
+        return SERVICE_ROLE in self.roles
+
+
+def issue_token(
+    secret: str, *, subject: str, agency_id: UUID | None, roles: Iterable[str], lifetime_s: int = MAX_LIFETIME_S
+) -> str:
+    """A signed token; `lifetime_s` at most 300."""
+    if len(secret.encode()) < MIN_SECRET_BYTES:
+        raise ValueError("JWT_SECRET must have at least 32 bytes")
+    now = int(time.time())
+    claims: dict[str, object] = {
+        "iss": ISSUER,
+        "aud": AUDIENCE,
+        "sub": subject,
+        "roles": sorted(roles),
+        "iat": now,
+        "nbf": now,
+        "exp": now + min(lifetime_s, MAX_LIFETIME_S),
+    }
+    if agency_id is not None:
+        claims["agency_id"] = str(agency_id)
+    return jwt.encode(claims, secret, algorithm="HS256")
+
+
+def issue_service_token(secret: str, service: str) -> str:
+    """The short token of an internal call from `service`."""
+    return issue_token(secret, subject=f"service:{service}", agency_id=None, roles=[SERVICE_ROLE], lifetime_s=60)
+
+
+def verify_token(secret: str, token: str) -> Caller:
+    """The caller a token speaks for; raises `InvalidToken` saying why."""
+    try:
+        claims = jwt.decode(
+            token,
+            secret,
+            algorithms=["HS256"],
+            issuer=ISSUER,
+            audience=AUDIENCE,
+            leeway=LEEWAY_S,
+            options={"require": ["iss", "aud", "sub", "exp", "nbf"]},
+        )
+        agency = claims.get("agency_id")
+        roles = claims.get("roles", [])
+        if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
+            raise InvalidToken("roles must be a list of names")
+        if claims["exp"] - claims["nbf"] > MAX_LIFETIME_S + LEEWAY_S:
+            raise InvalidToken("tokens live at most 300 seconds")
+        return Caller(str(claims["sub"]), UUID(agency) if agency is not None else None, frozenset(roles))
+    except jwt.PyJWTError as error:
+        raise InvalidToken(str(error)) from error
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InvalidToken("a claim has the wrong form") from error

@@ -1,0 +1,1 @@
+"""The booking service: owns the inventory ledger and everything that is sold from it."""

@@ -1,0 +1,1 @@
+"""Booking's rules: pure functions and frozen dataclasses; no I/O, no clock, no async."""

@@ -1,0 +1,69 @@
+"""The situations in which booking refuses; the docstring is the message, `main` chooses the HTTP answer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from rules.stay_rules import RuleViolation
+
+
+@dataclass(frozen=True, slots=True)
+class Competitor:
+    """What already holds the nights: kind and stay, nothing about its guest."""
+
+    kind: str
+    start_date: date
+    end_date: date
+
+
+class DatesUnavailable(Exception):
+    """The nights are not available."""
+
+    def __init__(self, competitor: Competitor) -> None:
+        super().__init__(
+            f"The nights overlap a {competitor.kind} from {competitor.start_date} to {competitor.end_date}."
+        )
+        self.competitor = competitor
+
+
+class StayRulesViolated(Exception):
+    """The stay breaks rules of the property."""
+
+    def __init__(self, violations: Sequence[RuleViolation]) -> None:
+        super().__init__("The stay breaks rules of the property: " + ", ".join(v.code for v in violations) + ".")
+        self.violations = tuple(violations)
+
+
+class IllegalTransition(Exception):
+    """The reservation cannot change like this from its current status."""
+
+    def __init__(self, action: str, status: str, allowed: Sequence[str]) -> None:
+        super().__init__(f"A reservation that is {status} cannot {action}.")
+        self.allowed = tuple(allowed)
+
+
+class NotFound(Exception):
+    """There is no such record in this agency."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"There is no such {what}.")
+
+
+class RulesMoved(Exception):
+    """Stay rules or prices changed while the request was judged."""
+
+
+class HoldsOverdue(Exception):
+    """Overdue holds of the property must be expired first."""
+
+
+class GuestAppeared(Exception):
+    """A guest with this e-mail was created meanwhile."""
+
+
+class RangeMoved(Exception):
+    """A range to release was released meanwhile."""
+
+
+class KeyWonElsewhere(Exception):
+    """A concurrent request with the same idempotency key was first."""

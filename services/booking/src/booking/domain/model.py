@@ -1,0 +1,204 @@
+"""The records of booking as the domain sees them; read by repository, decided on by the other domain modules."""
+
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from uuid import UUID
+
+from rules.calendar import StoredRange
+from rules.stay_rules import SellingConditions
+
+OCCUPYING = frozenset({"pending", "confirmed", "checked_in"})
+
+
+@dataclass(frozen=True, slots=True)
+class Property:
+    """A property and the versions of its inventory; `check_in_time` and `check_out_time` are local, `HH:MM`."""
+
+    id: UUID
+    agency_id: UUID
+    name: str
+    time_zone: str
+    currency: str
+    max_occupancy: int
+    preparation_days: int
+    lead_time_hours: int
+    booking_window_days: int
+    check_in_time: str
+    check_out_time: str
+    latitude: float | None = None
+    longitude: float | None = None
+    amenities: tuple[str, ...] = ()
+    active: bool = True
+    inventory_version: int = 0
+    rules_version: int = 0
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+
+    @property
+    def conditions(self) -> SellingConditions:
+        """What decides whether a stay may be sold."""
+        return SellingConditions(
+            self.time_zone,
+            self.max_occupancy,
+            self.lead_time_hours,
+            self.booking_window_days,
+            time.fromisoformat(self.check_in_time),
+            self.active,
+        )
+
+    def occupied_end(self, stay_end: date) -> date:
+        """End of the range a stay occupies: preparation days follow the departure."""
+        return stay_end + timedelta(days=self.preparation_days)
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """A guest of an agency; `email_normalised` finds them again."""
+
+    id: UUID
+    agency_id: UUID
+    name: str
+    email: str | None
+    phone: str | None
+
+    @property
+    def email_normalised(self) -> str | None:
+        """The e-mail as compared: trimmed, case folded."""
+        return normalise_email(self.email)
+
+
+def normalise_email(email: str | None) -> str | None:
+    """The form under which an e-mail address is looked up."""
+    return email.strip().casefold() if email else None
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelReference:
+    """Where an OTA reservation comes from."""
+
+    connection_id: UUID
+    ota_name: str
+    ota_reservation_code: str
+    group_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """One stay of one guest in one property; `total_amount_minor` is None while nobody priced it."""
+
+    id: UUID
+    agency_id: UUID
+    property_id: UUID
+    guest_id: UUID | None
+    check_in: date
+    check_out: date
+    status: str
+    source: str
+    adults: int
+    children: int
+    infants: int
+    currency: str
+    total_amount_minor: int | None = None
+    notes: str | None = None
+    channel: ChannelReference | None = None
+    hold_expires_at: datetime | None = None
+    cancelled_at: datetime | None = None
+    cancel_reason: str | None = None
+    inventory_version: int = 0
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+
+    @property
+    def nights(self) -> int:
+        """Difference of calendar dates, never of hours: a DST change has no say."""
+        return (self.check_out - self.check_in).days
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Nights closed by hand or by an imported calendar."""
+
+    id: UUID
+    agency_id: UUID
+    property_id: UUID
+    start_date: date
+    end_date: date
+    reason: str | None
+    source: str
+    active: bool
+    inventory_version: int = 0
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """An overbooked stay and the sources it competes with."""
+
+    id: UUID
+    agency_id: UUID
+    property_id: UUID
+    reservation_id: UUID
+    state: str
+    check_in: date
+    check_out: date
+    competing_source_ids: tuple[UUID, ...]
+    resolution: str | None = None
+    opened_at: datetime | None = None
+    closed_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionDecision:
+    """What became of one OTA revision."""
+
+    agency_id: UUID
+    property_id: UUID
+    channel: ChannelReference
+    revision_id: str
+    revision_no: int
+    outcome: str
+    reason: str | None = None
+    reservation_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One state change: exactly one inventory version and one event.
+
+    `event` is the event's type; the records are the states after the change, None when the change has none.
+    """
+
+    property_id: UUID
+    event: str
+    released: tuple[StoredRange, ...] = ()
+    occupied: tuple[StoredRange, ...] = ()
+    property: Property | None = None
+    guest: Guest | None = None
+    reservation: Reservation | None = None
+    block: Block | None = None
+    conflict: Conflict | None = None
+    revision: RevisionDecision | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingStay:
+    """An overbooked reservation and its open conflict."""
+
+    conflict: Conflict
+    reservation: Reservation
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerState:
+    """A property's inventory read under its lock: active ranges, waiting stays oldest first, overdue pendings."""
+
+    property: Property
+    now: datetime
+    ranges: tuple[StoredRange, ...]
+    waiting: tuple[WaitingStay, ...]
+    overdue: tuple[Reservation, ...]
+
+    def ranges_of(self, source_id: UUID) -> tuple[StoredRange, ...]:
+        """The active ranges of one reservation, block or hold."""
+        return tuple(stored for stored in self.ranges if stored.source_id == source_id)

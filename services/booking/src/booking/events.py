@@ -1,0 +1,254 @@
+"""Domain records as contracts, pure: events and snapshots for the topics, bodies of HTTP answers; called by service."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from booking.domain.model import Block, Change, Conflict, Property, Reservation, RevisionDecision
+from contracts import booking_reservations_v1 as v1
+from contracts.booking_http_v1 import Block as BlockAnswer
+from contracts.booking_http_v1 import Booking, ChannelConflict
+from contracts.booking_http_v1 import Property as PropertyAnswer
+from contracts.booking_properties_v1 import DeltaOffset, PropertySnapshot
+from contracts.values import DateRange, InventoryRange, Location, Occupancy, PropertyProfile, RangeKind, RevisionOutcome
+from rules.calendar import StoredRange
+
+_MODELS = {model.__name__: model for model in v1.CHANGES}
+_GIVEN_BY_DATABASE = {"inventory_version", "commit_version"}
+# Snapshots reach two days back, so that "today" exists in every time zone.
+PAST_DAYS_IN_SNAPSHOT = timedelta(days=2)
+
+
+def event_data(change: Change) -> dict[str, Any]:
+    """The data of a change's event as JSON-ready dict, without the versions the database gives it."""
+    fields: dict[str, Any] = {
+        "property_id": change.property_id,
+        "inventory_version": 0,
+        "commit_version": 0,
+        "occupied": [inventory_range(stored) for stored in change.occupied],
+        "released": [inventory_range(stored) for stored in change.released],
+    }
+    if change.revision is not None:
+        fields["channel"] = _channel_origin(change.revision)
+    if change.event == "ChannelRevisionApplied":
+        fields["reservation_id"] = change.revision.reservation_id if change.revision else None
+    if change.property is not None:
+        fields |= {"rules_version": 0, "profile": profile(change.property)}
+        if change.event == "PropertyCreated":
+            fields |= {"stay_rules": {}, "rates": {}}
+    if change.reservation is not None:
+        fields |= _reservation_fields(change.reservation)
+    if change.block is not None:
+        fields |= _block_fields(change.block)
+    if change.conflict is not None:
+        fields |= _conflict_fields(change.conflict)
+    data: dict[str, Any] = _MODELS[change.event](**fields).model_dump(mode="json", exclude=_GIVEN_BY_DATABASE)
+    return data
+
+
+def subject_of(change: Change) -> str:
+    """What an event is about, for people reading a topic: `reservation/<id>` and the like."""
+    for name in ("reservation", "block", "conflict"):
+        record = getattr(change, name)
+        if record is not None:
+            return f"{name}/{record.id}"
+    return f"property/{change.property_id}"
+
+
+def inventory_range(stored: StoredRange) -> InventoryRange:
+    """A stored range as contract."""
+    return InventoryRange(
+        range_id=stored.range_id,
+        kind=RangeKind(stored.kind),
+        source_id=stored.source_id,
+        stay=DateRange(start_date=stored.stay_start, end_date=stored.stay_end),
+        occupied=DateRange(start_date=stored.occupied_start, end_date=stored.occupied_end),
+        expires_at=stored.expires_at,
+    )
+
+
+def profile(record: Property) -> PropertyProfile:
+    """The profile section of a property's events and snapshots."""
+    return PropertyProfile(
+        name=record.name,
+        time_zone=record.time_zone,
+        currency=record.currency,
+        max_occupancy=record.max_occupancy,
+        preparation_days=record.preparation_days,
+        lead_time_hours=record.lead_time_hours,
+        booking_window_days=record.booking_window_days,
+        check_in_time=record.check_in_time,
+        check_out_time=record.check_out_time,
+        location=_location(record),
+        amenities=list(record.amenities),
+        active=record.active,
+    )
+
+
+def snapshot(record: Property, ranges: Sequence[StoredRange]) -> PropertySnapshot:
+    """The whole state of a property at its version."""
+    return PropertySnapshot(
+        property_id=record.id,
+        agency_id=record.agency_id,
+        inventory_version=record.inventory_version,
+        rules_version=record.rules_version,
+        profile=profile(record),
+        ranges=[inventory_range(stored) for stored in ranges],
+    )
+
+
+def delta_offset(partition: int, offset: int) -> DeltaOffset:
+    """The marker after the snapshots of a partition."""
+    return DeltaOffset(partition=partition, delta_offset=offset)
+
+
+def property_body(record: Property) -> dict[str, Any]:
+    """The HTTP answer for a property."""
+    answer = PropertyAnswer.model_construct(
+        id=record.id,
+        name=record.name,
+        time_zone=record.time_zone,
+        currency=record.currency,
+        max_occupancy=record.max_occupancy,
+        location=_location(record),
+        amenities=list(record.amenities),
+        preparation_days=record.preparation_days,
+        lead_time_hours=record.lead_time_hours,
+        booking_window_days=record.booking_window_days,
+        check_in_time=record.check_in_time,
+        check_out_time=record.check_out_time,
+        active=record.active,
+        inventory_version=record.inventory_version,
+        created_at=record.created_at,
+        updated_at=record.updated_at,
+    )
+    return _body(answer.model_dump(mode="json"))
+
+
+def reservation_body(record: Reservation) -> dict[str, Any]:
+    """The HTTP answer for a reservation."""
+    channel = record.channel
+    answer = Booking.model_construct(
+        id=record.id,
+        property_id=record.property_id,
+        guest_id=record.guest_id,
+        check_in=record.check_in,
+        check_out=record.check_out,
+        nights=record.nights,
+        status=record.status,
+        source=record.source,
+        occupancy=Occupancy(adults=record.adults, children=record.children, infants=record.infants),
+        total_amount_minor=record.total_amount_minor,
+        currency=record.currency,
+        ota_name=channel.ota_name if channel else None,
+        ota_reservation_code=channel.ota_reservation_code if channel else None,
+        hold_expires_at=record.hold_expires_at,
+        notes=record.notes,
+        inventory_version=record.inventory_version,
+        created_at=record.created_at,
+        updated_at=record.updated_at,
+        cancelled_at=record.cancelled_at,
+    )
+    return _body(answer.model_dump(mode="json", warnings=False))
+
+
+def block_body(record: Block) -> dict[str, Any]:
+    """The HTTP answer for a block."""
+    answer = BlockAnswer.model_construct(
+        id=record.id,
+        property_id=record.property_id,
+        start_date=record.start_date,
+        end_date=record.end_date,
+        reason=record.reason,
+        source=record.source,
+        active=record.active,
+        inventory_version=record.inventory_version,
+        created_at=record.created_at,
+        updated_at=record.updated_at,
+    )
+    return _body(answer.model_dump(mode="json"))
+
+
+def conflict_body(record: Conflict) -> dict[str, Any]:
+    """The HTTP answer for a conflict."""
+    return ChannelConflict.model_construct(
+        id=record.id,
+        property_id=record.property_id,
+        reservation_id=record.reservation_id,
+        state=record.state,
+        check_in=record.check_in,
+        check_out=record.check_out,
+        competing_source_ids=list(record.competing_source_ids),
+        resolution=record.resolution,
+        opened_at=record.opened_at,
+        closed_at=record.closed_at,
+    ).model_dump(mode="json", warnings=False)
+
+
+def _body(answer: dict[str, Any]) -> dict[str, Any]:
+    """Drops the instants a new record does not have yet: the database fills them in."""
+    return {
+        name: value for name, value in answer.items() if value is not None or name not in ("created_at", "updated_at")
+    }
+
+
+def _location(record: Property) -> Location | None:
+    if record.latitude is None or record.longitude is None:
+        return None
+    return Location(latitude=record.latitude, longitude=record.longitude)
+
+
+def _channel_origin(decision: RevisionDecision) -> v1.ChannelOrigin:
+    return v1.ChannelOrigin(
+        connection_id=decision.channel.connection_id,
+        ota_name=decision.channel.ota_name,
+        ota_reservation_code=decision.channel.ota_reservation_code,
+        revision_id=decision.revision_id,
+        revision_no=decision.revision_no,
+        outcome=RevisionOutcome(decision.outcome),
+        reason=decision.reason,
+    )
+
+
+def _reservation_fields(record: Reservation) -> dict[str, Any]:
+    channel = record.channel
+    return {
+        "reservation_id": record.id,
+        "status": record.status,
+        "source": record.source,
+        "check_in": record.check_in,
+        "check_out": record.check_out,
+        "nights": record.nights,
+        "occupancy": Occupancy(adults=record.adults, children=record.children, infants=record.infants),
+        "guest_id": record.guest_id,
+        "group_id": channel.group_id if channel else None,
+        "ota_name": channel.ota_name if channel else None,
+        "ota_reservation_code": channel.ota_reservation_code if channel else None,
+        "total_amount_minor": record.total_amount_minor,
+        "currency": record.currency,
+        "hold_expires_at": record.hold_expires_at,
+    }
+
+
+def _block_fields(record: Block) -> dict[str, Any]:
+    return {
+        "block_id": record.id,
+        "start_date": record.start_date,
+        "end_date": record.end_date,
+        "source": record.source,
+    }
+
+
+def _conflict_fields(record: Conflict) -> dict[str, Any]:
+    competing: list[UUID] = list(record.competing_source_ids)
+    fields: dict[str, Any] = {
+        "conflict_id": record.id,
+        "reservation_id": record.reservation_id,
+        "check_in": record.check_in,
+        "check_out": record.check_out,
+        "competing_source_ids": competing,
+    }
+    if record.state == "closed":
+        fields["resolution"] = record.resolution or ""
+    return fields

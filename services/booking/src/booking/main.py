@@ -1,0 +1,142 @@
+"""Wires booking: settings, pools, HTTP application, consumers, relay and workers; the only place that does."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from booking.api import DepsOf, routes
+from booking.consumers import handlers
+from booking.domain.errors import DatesUnavailable, IllegalTransition, NotFound, RulesMoved, StayRulesViolated
+from booking.service.writing import Deps
+from booking.settings import Settings
+from booking.workers import expiry, snapshot_publisher
+from contracts.problems import ProblemCode
+from contracts.topics import BOOKING_PROPERTIES, BOOKING_RESERVATIONS, owned_by
+from runtime.cli import Service
+from runtime.consumer import Consumers
+from runtime.http import create_app
+from runtime.idempotency import idempotency_problems
+from runtime.kafka import TopicWriter
+from runtime.loops import Loops
+from runtime.postgres import Pool, answers, create_pool
+from runtime.problems import ProblemError, ToProblem
+from runtime.relay import Relay
+
+ROLES = ("api", "consumer", "relay", "worker")
+MIGRATIONS = Path(__file__).parents[2] / "migrations"
+
+
+def build(settings: Settings, roles: frozenset[str]) -> FastAPI:
+    """The application with the given roles running inside it."""
+    deps = DepsOf()
+    running = _Running(settings, roles, deps)
+    return create_app(
+        "booking",
+        jwt_secret=settings.jwt_secret.get_secret_value(),
+        lifespan=running.lifespan,
+        routers=[routes(deps, settings)] if "api" in roles else [],
+        readiness={"postgres": running.postgres_ready, "consumers": running.consumers_ready},
+        domain_errors=PROBLEMS,
+    )
+
+
+class _Running:
+    """What runs while the application is up."""
+
+    def __init__(self, settings: Settings, roles: frozenset[str], deps: DepsOf) -> None:
+        self._settings = settings
+        self._roles = roles
+        self._deps = deps
+        self._pool: Pool | None = None
+        self._consumers: Consumers | None = None
+
+    @asynccontextmanager
+    async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
+        """Start what the roles need, in order; stop it in reverse."""
+        settings = self._settings
+        async with AsyncExitStack() as stack:
+            system = await self._open_pool(stack, settings.system_database_url.get_secret_value(), "booking-system")
+            app_pool = await self._open_pool(stack, settings.database_url.get_secret_value(), "booking")
+            self._pool = app_pool
+            loops = await stack.enter_async_context(Loops())
+            relay = Relay(system, settings, "booking", [BOOKING_RESERVATIONS])
+            wake = relay.wake if "relay" in self._roles else _nobody_to_wake
+            self._deps.api, self._deps.system = Deps(app_pool, wake), Deps(system, wake)
+            if "relay" in self._roles:
+                stack.push_async_callback(relay.close)
+                loops.keep(relay.run, "relay")
+            if "worker" in self._roles:
+                await self._start_workers(stack, loops, self._deps.system)
+            if "consumer" in self._roles:
+                consumers = Consumers(settings, "booking", handlers(self._deps.system))
+                stack.push_async_callback(consumers.stop)
+                loops.keep(consumers.run, "consumers")
+                self._consumers = consumers
+            yield
+
+    async def _open_pool(self, stack: AsyncExitStack, dsn: str, name: str) -> Pool:
+        pool = await create_pool(dsn, size=self._settings.database_pool_size, application_name=name)
+        stack.push_async_callback(pool.close)
+        return pool
+
+    async def _start_workers(self, stack: AsyncExitStack, loops: Loops, deps: Deps) -> None:
+        settings = self._settings
+        writer = TopicWriter(settings.kafka_bootstrap_servers)
+        stack.push_async_callback(writer.close)
+
+        async def send(partition: int, key: bytes, value: bytes) -> None:
+            await writer.send(BOOKING_PROPERTIES.name, partition, key, value)
+
+        async def end_offset(partition: int) -> int:
+            return await writer.end_offset(BOOKING_RESERVATIONS.name, partition)
+
+        loops.every(1.0, expiry(deps), "expiry")
+        publisher = snapshot_publisher(deps, settings.kafka_partitions, end_offset, send)
+        loops.every(settings.snapshot_interval_s, publisher, "snapshots")
+
+    async def postgres_ready(self) -> str | None:
+        """Readiness of the database."""
+        return "not connected yet" if self._pool is None else await answers(self._pool)
+
+    async def consumers_ready(self) -> str | None:
+        """Readiness of the consumers, where this process runs them."""
+        if "consumer" not in self._roles:
+            return None
+        return "not started yet" if self._consumers is None else await self._consumers.ready()
+
+
+def _nobody_to_wake() -> None:
+    """The relay runs in another process and polls."""
+
+
+def _overlap(error: DatesUnavailable) -> ProblemError:
+    taken = error.competitor
+    conflict = {"kind": taken.kind, "start_date": taken.start_date, "end_date": taken.end_date}
+    return ProblemError(409, ProblemCode.INVENTORY_OVERLAP, str(error), conflict=conflict)
+
+
+def _violated(error: StayRulesViolated) -> ProblemError:
+    return ProblemError(422, ProblemCode.STAY_RULES_VIOLATED, str(error), violations=list(error.violations))
+
+
+PROBLEMS: dict[type[Exception], ToProblem] = {
+    **idempotency_problems(),
+    DatesUnavailable: _overlap,
+    StayRulesViolated: _violated,
+    IllegalTransition: lambda error: ProblemError(
+        409, ProblemCode.ILLEGAL_TRANSITION, str(error), allowed=list(error.allowed)
+    ),
+    NotFound: lambda error: ProblemError(404, ProblemCode.NOT_FOUND, str(error)),
+    RulesMoved: lambda error: ProblemError(503, ProblemCode.UNAVAILABLE, str(error)),
+}
+
+SERVICE = Service(
+    name="booking",
+    roles=ROLES,
+    settings=Settings,
+    build=build,
+    migrations=MIGRATIONS,
+    topics=owned_by("booking"),
+)

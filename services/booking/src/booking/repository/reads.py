@@ -1,0 +1,288 @@
+"""Reads of booking's records: what the writers decide by, and what the API answers."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from booking.domain.errors import Competitor
+from booking.domain.model import Block, Conflict, LedgerState, Property, Reservation, RevisionDecision, WaitingStay
+from booking.repository.rows import (
+    block_from,
+    conflict_from,
+    decision_from,
+    parse_date,
+    property_from,
+    range_from,
+    reservation_from,
+)
+from rules.calendar import StoredRange
+from runtime.idempotency import IdempotencyKey, IdempotencyMismatch, StoredAnswer
+from runtime.postgres import Connection, Pool
+
+_PROPERTY = """
+SELECT property.*, version.inventory_version, version.rules_version
+FROM properties AS property JOIN inventory_versions AS version ON version.property_id = property.id"""
+
+
+@dataclass(frozen=True, slots=True)
+class BookingContext:
+    """What a booking is judged by, read in one snapshot without a lock."""
+
+    now: datetime
+    answer: StoredAnswer | None
+    owner: Property | None
+    guest_id: UUID | None
+    overlap: Competitor | None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Where a list goes on: records before (`created_at`, `id`) in its order."""
+
+    limit: int
+    created_at: datetime | None = None
+    id: UUID | None = None
+
+
+async def select_booking_context(
+    pool: Pool,
+    agency_id: UUID,
+    property_id: UUID,
+    stay: tuple[date, date],
+    guest: tuple[UUID | None, str | None],
+    key: IdempotencyKey | None,
+) -> BookingContext:
+    """Idempotent answer, property, guest and overlap in one statement; raises `IdempotencyMismatch`.
+
+    `stay` is (check_in, check_out), `guest` the wanted (id, normalised e-mail), one of them or none.
+    """
+    context = await pool.fetchval(
+        "SELECT booking_context($1, $2, $3, $4, $5, $6, $7, $8)",
+        agency_id,
+        property_id,
+        stay[0],
+        stay[1],
+        *guest,
+        key.caller if key else None,
+        key.key if key else None,
+    )
+    return BookingContext(
+        datetime.fromisoformat(context["now"]),
+        _stored_answer(context["answer"], key),
+        property_from(context["property"]) if context["property"] else None,
+        UUID(context["guest_id"]) if context["guest_id"] else None,
+        _competitor(context["overlap"]),
+    )
+
+
+def _stored_answer(stored: dict[str, Any] | None, key: IdempotencyKey | None) -> StoredAnswer | None:
+    if stored is None or key is None:
+        return None
+    if stored["fingerprint"] != key.fingerprint:
+        raise IdempotencyMismatch(IdempotencyMismatch.__doc__)
+    return StoredAnswer(stored["status"], stored["body"], replayed=True)
+
+
+def _competitor(overlap: dict[str, Any] | None) -> Competitor | None:
+    if overlap is None:
+        return None
+    return Competitor(overlap["kind"], parse_date(overlap["start_date"]), parse_date(overlap["end_date"]))
+
+
+async def select_now(connection: Connection) -> datetime:
+    """The instant of this transaction's decisions, by the database's clock."""
+    now: datetime = await connection.fetchval("SELECT suite_now()")
+    return now
+
+
+async def select_property(connection: Connection, property_id: UUID) -> Property | None:
+    """One property with its versions."""
+    row = await connection.fetchrow(f"{_PROPERTY} WHERE property.id = $1", property_id)
+    return property_from(row) if row else None
+
+
+async def select_properties(connection: Connection, page: Page) -> list[Property]:
+    """A page of the agency's properties, newest first."""
+    rows = await connection.fetch(
+        f"""{_PROPERTY}
+        WHERE $1::timestamptz IS NULL OR (property.created_at, property.id) < ($1, $2)
+        ORDER BY property.created_at DESC, property.id DESC LIMIT $3""",
+        page.created_at,
+        page.id,
+        page.limit,
+    )
+    return [property_from(row) for row in rows]
+
+
+async def select_ledger_state(connection: Connection, property_id: UUID) -> LedgerState | None:
+    """The inventory of a property whose lock is held; None when it does not exist."""
+    owner = await select_property(connection, property_id)
+    if owner is None:
+        return None
+    now = await select_now(connection)
+    ranges = await select_active_ranges(connection, property_id)
+    waiting = await _select_waiting(connection, property_id)
+    overdue = await _select_overdue(connection, property_id, now)
+    return LedgerState(owner, now, tuple(ranges), tuple(waiting), tuple(overdue))
+
+
+async def select_active_ranges(connection: Connection, property_id: UUID) -> list[StoredRange]:
+    """The active ranges of a property, earliest first."""
+    rows = await connection.fetch(
+        """SELECT id, kind, source_id, stay, occupied, expires_at FROM inventory_ranges
+           WHERE property_id = $1 AND state = 'active' ORDER BY occupied""",
+        property_id,
+    )
+    return [range_from(row) for row in rows]
+
+
+async def _select_waiting(connection: Connection, property_id: UUID) -> list[WaitingStay]:
+    rows = await connection.fetch(
+        "SELECT * FROM conflicts WHERE property_id = $1 AND state = 'open' ORDER BY opened_at, id", property_id
+    )
+    conflicts = [conflict_from(row) for row in rows]
+    found = await connection.fetch(
+        "SELECT * FROM reservations WHERE id = ANY ($1::uuid[])", [conflict.reservation_id for conflict in conflicts]
+    )
+    reservations = {row["id"]: reservation_from(row) for row in found}
+    return [WaitingStay(conflict, reservations[conflict.reservation_id]) for conflict in conflicts]
+
+
+async def _select_overdue(connection: Connection, property_id: UUID, now: datetime) -> list[Reservation]:
+    rows = await connection.fetch(
+        """SELECT * FROM reservations
+           WHERE property_id = $1 AND status = 'pending' AND hold_expires_at <= $2 ORDER BY hold_expires_at, id""",
+        property_id,
+        now,
+    )
+    return [reservation_from(row) for row in rows]
+
+
+async def select_overdue_properties(connection: Connection, limit: int) -> list[tuple[UUID, UUID]]:
+    """Properties with overdue ranges, as (agency, property); for the expiry worker's system role."""
+    rows = await connection.fetch(
+        """SELECT DISTINCT agency_id, property_id FROM inventory_ranges
+           WHERE state = 'active' AND expires_at <= suite_now() LIMIT $1""",
+        limit,
+    )
+    return [(row["agency_id"], row["property_id"]) for row in rows]
+
+
+async def select_reservation(connection: Connection, reservation_id: UUID) -> Reservation | None:
+    """One reservation."""
+    row = await connection.fetchrow("SELECT * FROM reservations WHERE id = $1", reservation_id)
+    return reservation_from(row) if row else None
+
+
+async def select_reservations(
+    connection: Connection, page: Page, property_id: UUID | None, status: str | None
+) -> list[Reservation]:
+    """A page of the agency's reservations, newest first, optionally of one property or status."""
+    rows = await connection.fetch(
+        """SELECT * FROM reservations
+           WHERE ($1::timestamptz IS NULL OR (created_at, id) < ($1, $2))
+             AND ($4::uuid IS NULL OR property_id = $4) AND ($5::text IS NULL OR status = $5)
+           ORDER BY created_at DESC, id DESC LIMIT $3""",
+        page.created_at,
+        page.id,
+        page.limit,
+        property_id,
+        status,
+    )
+    return [reservation_from(row) for row in rows]
+
+
+async def select_guest_id(connection: Connection, agency_id: UUID, email_normalised: str | None) -> UUID | None:
+    """The guest with this e-mail."""
+    if email_normalised is None:
+        return None
+    guest_id: UUID | None = await connection.fetchval(
+        "SELECT id FROM guests WHERE agency_id = $1 AND email_normalised = $2", agency_id, email_normalised
+    )
+    return guest_id
+
+
+async def select_block(connection: Connection, block_id: UUID) -> Block | None:
+    """One block, deleted ones too."""
+    row = await connection.fetchrow("SELECT * FROM blocks WHERE id = $1", block_id)
+    return block_from(row) if row else None
+
+
+async def select_blocks(connection: Connection, page: Page, property_id: UUID | None) -> list[Block]:
+    """A page of the agency's active blocks, newest first."""
+    rows = await connection.fetch(
+        """SELECT * FROM blocks
+           WHERE active AND ($1::timestamptz IS NULL OR (created_at, id) < ($1, $2))
+             AND ($4::uuid IS NULL OR property_id = $4)
+           ORDER BY created_at DESC, id DESC LIMIT $3""",
+        page.created_at,
+        page.id,
+        page.limit,
+        property_id,
+    )
+    return [block_from(row) for row in rows]
+
+
+async def select_conflict(connection: Connection, conflict_id: UUID) -> Conflict | None:
+    """One conflict, closed ones too."""
+    row = await connection.fetchrow("SELECT * FROM conflicts WHERE id = $1", conflict_id)
+    return conflict_from(row) if row else None
+
+
+async def select_conflicts(connection: Connection, page: Page, state: str | None) -> list[Conflict]:
+    """A page of the agency's conflicts, longest waiting first."""
+    rows = await connection.fetch(
+        """SELECT * FROM conflicts
+           WHERE ($1::timestamptz IS NULL OR (opened_at, id) > ($1, $2)) AND ($4::text IS NULL OR state = $4)
+           ORDER BY opened_at, id LIMIT $3""",
+        page.created_at,
+        page.id,
+        page.limit,
+        state,
+    )
+    return [conflict_from(row) for row in rows]
+
+
+async def select_ota_reservation(
+    connection: Connection, connection_id: UUID, code: str, property_id: UUID
+) -> Reservation | None:
+    """The reservation an OTA code stands for in a property."""
+    row = await connection.fetchrow(
+        """SELECT * FROM reservations
+           WHERE connection_id = $1 AND ota_reservation_code = $2 AND property_id = $3""",
+        connection_id,
+        code,
+        property_id,
+    )
+    return reservation_from(row) if row else None
+
+
+async def select_latest_decision(
+    connection: Connection, connection_id: UUID, code: str, property_id: UUID
+) -> RevisionDecision | None:
+    """The decision with the highest revision number of an OTA code in a property."""
+    row = await connection.fetchrow(
+        """SELECT * FROM channel_revisions
+           WHERE connection_id = $1 AND ota_reservation_code = $2 AND property_id = $3
+           ORDER BY revision_no DESC LIMIT 1""",
+        connection_id,
+        code,
+        property_id,
+    )
+    return decision_from(row) if row else None
+
+
+async def select_decision(
+    connection: Connection, connection_id: UUID, code: str, property_id: UUID, revision_no: int
+) -> RevisionDecision | None:
+    """What was decided about exactly this revision."""
+    row = await connection.fetchrow(
+        """SELECT * FROM channel_revisions
+           WHERE connection_id = $1 AND ota_reservation_code = $2 AND property_id = $3 AND revision_no = $4""",
+        connection_id,
+        code,
+        property_id,
+        revision_no,
+    )
+    return decision_from(row) if row else None

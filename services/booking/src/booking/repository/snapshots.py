@@ -1,0 +1,76 @@
+"""Reads and marks of whole property states: for the compacted topic, the internal state answer and digests."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from uuid import UUID
+
+from booking.domain.model import Property
+from booking.repository.reads import select_active_ranges, select_now, select_property
+from booking.repository.rows import range_from
+from rules.calendar import StoredRange
+from runtime.postgres import Connection, Pool
+
+
+@dataclass(frozen=True, slots=True)
+class PropertyWithRanges:
+    """One property and its active ranges, read in one snapshot at `as_of`."""
+
+    as_of: datetime
+    owner: Property
+    ranges: tuple[StoredRange, ...]
+
+
+async def select_property_with_ranges(connection: Connection, property_id: UUID) -> PropertyWithRanges | None:
+    """Must run in a REPEATABLE READ transaction: version and ranges belong together."""
+    owner = await select_property(connection, property_id)
+    if owner is None:
+        return None
+    as_of = await select_now(connection)
+    return PropertyWithRanges(as_of, owner, tuple(await select_active_ranges(connection, property_id)))
+
+
+async def select_unpublished(pool: Pool, shard: int, limit: int) -> list[UUID]:
+    """Properties of a shard whose snapshot is behind, or a day old."""
+    rows = await pool.fetch(
+        """SELECT property_id FROM inventory_versions
+           WHERE shard = $1 AND (published_version < inventory_version OR published_at < now() - interval '1 day')
+           ORDER BY published_at NULLS FIRST LIMIT $2""",
+        shard,
+        limit,
+    )
+    return [row["property_id"] for row in rows]
+
+
+async def mark_published(pool: Pool, property_id: UUID, version: int) -> bool:
+    """Note a snapshot Kafka acknowledged; False when a newer one was noted already, so this one came late."""
+    marked = await pool.fetchval(
+        """UPDATE inventory_versions SET published_version = $2, published_at = now()
+           WHERE property_id = $1 AND published_version <= $2 RETURNING true""",
+        property_id,
+        version,
+    )
+    return marked is True
+
+
+async def select_digest_page(
+    connection: Connection, after: date, cursor: UUID | None, limit: int
+) -> list[tuple[UUID, int, list[StoredRange]]]:
+    """A page of (property, version, active ranges ending after a date), in property order."""
+    versions = await connection.fetch(
+        """SELECT property_id, inventory_version FROM inventory_versions
+           WHERE $1::uuid IS NULL OR property_id > $1 ORDER BY property_id LIMIT $2""",
+        cursor,
+        limit,
+    )
+    ids: Sequence[UUID] = [row["property_id"] for row in versions]
+    rows = await connection.fetch(
+        """SELECT property_id, id, kind, source_id, stay, occupied, expires_at FROM inventory_ranges
+           WHERE property_id = ANY ($1::uuid[]) AND state = 'active' AND upper(occupied) > $2""",
+        ids,
+        after,
+    )
+    ranges: dict[UUID, list[StoredRange]] = {property_id: [] for property_id in ids}
+    for row in rows:
+        ranges[row["property_id"]].append(range_from(row))
+    return [(row["property_id"], row["inventory_version"], ranges[row["property_id"]]) for row in versions]

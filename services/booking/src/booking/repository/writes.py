@@ -1,0 +1,177 @@
+"""The one way into the ledger: the property lock and `write_changes`, with the refusals it raises."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+
+from booking.domain.errors import (
+    Competitor,
+    DatesUnavailable,
+    GuestAppeared,
+    HoldsOverdue,
+    KeyWonElsewhere,
+    NotFound,
+    RangeMoved,
+    RulesMoved,
+)
+from booking.domain.model import Change
+from booking.repository.rows import (
+    block_json,
+    conflict_json,
+    decision_json,
+    detail_of,
+    guest_json,
+    parse_date,
+    property_json,
+    range_json,
+    reservation_json,
+)
+from runtime.idempotency import IdempotencyInProgress, IdempotencyKey, IdempotencyMismatch, StoredAnswer
+from runtime.postgres import Connection, Pool
+from runtime.telemetry import carrier_of
+
+INVENTORY_RANGES_NO_OVERLAP = "inventory_ranges_no_overlap"
+NIGHTS_TAKEN = "PM001"
+PROPERTY_MISSING = "PM008"
+LOCK_TIMEOUT = "55P03"
+_REFUSALS: dict[str, type[Exception]] = {
+    "PM002": RulesMoved,
+    "PM003": IdempotencyMismatch,
+    "PM004": KeyWonElsewhere,
+    "PM005": GuestAppeared,
+    "PM006": HoldsOverdue,
+    "PM007": RangeMoved,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What the topic gets for a change: type, subject, and data without the versions the database gives."""
+
+    type: str
+    subject: str
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerDraft:
+    """The 2xx answer of a creating request; the database adds version and instants of `property_id`."""
+
+    property_id: UUID
+    status: int
+    body: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a write came to: the answer (None when no draft was given) and each property's version after it."""
+
+    answer: StoredAnswer | None
+    versions: dict[UUID, int]
+
+    @property
+    def created(self) -> StoredAnswer:
+        """The answer of a write that drafted one."""
+        if self.answer is None:
+            raise RuntimeError("this write drafted no answer")
+        return self.answer
+
+
+@dataclass(frozen=True, slots=True)
+class WriteRequest:
+    """The decided changes of one transaction, each with its event.
+
+    `rules_versions` holds the version a property's rules were judged at, when that happened without its lock. `shard`
+    is the partition of a property that is created here.
+    """
+
+    agency_id: UUID
+    topic: str
+    changes: Sequence[tuple[Change, Event]]
+    key: IdempotencyKey | None = None
+    answer: AnswerDraft | None = None
+    rules_versions: dict[UUID, int] | None = None
+    shard: int | None = None
+
+
+async def lock_property(connection: Connection, property_id: UUID) -> None:
+    """Take the property's lock until the transaction ends; a statement of its own, before anything is read."""
+    await connection.execute("SELECT pg_advisory_xact_lock(property_lock_key($1))", property_id)
+
+
+async def write_changes(executor: Connection | Pool, request: WriteRequest) -> Written:
+    """Apply decided changes: ranges, versions, records, events, idempotency. All of it, or a refusal is raised."""
+    try:
+        result = await executor.fetchval("SELECT write_changes($1)", _json(request))
+    except asyncpg.PostgresError as error:
+        raise _refusal(error) from error
+    answer = None
+    if result["body"] is not None:
+        answer = StoredAnswer(result["status"], result["body"], replayed=result["replayed"])
+    versions = {UUID(key): version for key, version in result.get("versions", {}).items()}
+    return Written(answer, versions)
+
+
+def _refusal(error: asyncpg.PostgresError) -> Exception:
+    state = error.sqlstate or ""
+    if state == NIGHTS_TAKEN:
+        detail = detail_of(error.detail)
+        return DatesUnavailable(
+            Competitor(detail["kind"], parse_date(detail["start_date"]), parse_date(detail["end_date"]))
+        )
+    if state == PROPERTY_MISSING:
+        return NotFound("property")
+    if state == LOCK_TIMEOUT and "idempotency_keys" in (error.context or ""):
+        return IdempotencyInProgress(IdempotencyInProgress.__doc__)
+    refusal = _REFUSALS.get(state)
+    return refusal(refusal.__doc__) if refusal is not None else error
+
+
+def _json(request: WriteRequest) -> dict[str, Any]:
+    # A range taken and given back within one transaction is in its events, but never becomes a row.
+    taken = {stored.range_id for change, _ in request.changes for stored in change.occupied}
+    transient = taken & {stored.range_id for change, _ in request.changes for stored in change.released}
+    document: dict[str, Any] = {
+        "agency_id": request.agency_id,
+        "topic": request.topic,
+        "trace": carrier_of(),
+        "changes": [_change_json(change, event, request.shard, transient) for change, event in request.changes],
+    }
+    if request.key is not None:
+        key = request.key
+        document["idempotency"] = {"caller": key.caller, "key": key.key, "fingerprint": key.fingerprint}
+    if request.answer is not None:
+        answer = request.answer
+        document["answer"] = {"property_id": answer.property_id, "status": answer.status, "body": answer.body}
+    if request.rules_versions:
+        document["rules_versions"] = {str(key): version for key, version in request.rules_versions.items()}
+    return document
+
+
+def _change_json(change: Change, event: Event, shard: int | None, transient: set[UUID]) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "property_id": change.property_id,
+        "event_id": uuid4(),
+        "event_type": event.type,
+        "subject": event.subject,
+        "data": event.data,
+        "release": [stored.range_id for stored in change.released if stored.range_id not in transient],
+        "occupy": [range_json(stored) for stored in change.occupied if stored.range_id not in transient],
+    }
+    if change.property is not None:
+        document["property"] = property_json(change.property)
+        document["shard"] = shard
+    if change.guest is not None:
+        document["guest"] = guest_json(change.guest)
+    if change.reservation is not None:
+        document["reservation"] = reservation_json(change.reservation)
+    if change.block is not None:
+        document["block"] = block_json(change.block)
+    if change.conflict is not None:
+        document["conflict"] = conflict_json(change.conflict)
+    if change.revision is not None:
+        document["revision"] = decision_json(change.revision)
+    return document

@@ -1,0 +1,1 @@
+"""Booking's use cases: one function, one transaction. Called by api, consumers and workers alike."""

@@ -1,0 +1,69 @@
+"""Use cases of properties: create, read, list; and their whole state for other services."""
+
+from dataclasses import replace
+from datetime import date
+from uuid import UUID
+
+from booking import events
+from booking.domain.errors import NotFound
+from booking.domain.model import Change, Property
+from booking.repository import reads, snapshots, writes
+from booking.repository.reads import Page
+from booking.repository.snapshots import PropertyWithRanges
+from booking.repository.writes import AnswerDraft
+from booking.service.writing import Deps, replaying, write_request
+from rules.calendar import digest
+from runtime.idempotency import IdempotencyKey, StoredAnswer
+from runtime.kafka import partition_of
+from runtime.postgres import retrying_deadlocks, transaction
+
+
+async def create(deps: Deps, record: Property, partitions: int, key: IdempotencyKey | None) -> StoredAnswer:
+    """Create a property at inventory version 1: 201 body."""
+    change = Change(record.id, "PropertyCreated", property=record)
+    request = write_request(
+        record.agency_id,
+        [change],
+        key=key,
+        answer=AnswerDraft(record.id, 201, events.property_body(record)),
+        shard=partition_of(str(record.id), partitions),
+    )
+
+    async def attempt() -> StoredAnswer:
+        return (await writes.write_changes(deps.pool, request)).created
+
+    answer = await replaying(deps, key, lambda: retrying_deadlocks(attempt))
+    deps.wake()
+    return answer
+
+
+async def get(deps: Deps, agency_id: UUID, property_id: UUID) -> Property:
+    """One property of the agency, or `NotFound`."""
+    async with transaction(deps.pool, agency_id) as connection:
+        record = await reads.select_property(connection, property_id)
+    if record is None:
+        raise NotFound("property")
+    return record
+
+
+async def list_page(deps: Deps, agency_id: UUID, page: Page) -> list[Property]:
+    """A page of the agency's properties, newest first."""
+    async with transaction(deps.pool, agency_id) as connection:
+        return await reads.select_properties(connection, page)
+
+
+async def state(deps: Deps, property_id: UUID) -> PropertyWithRanges:
+    """The whole state of a property whatever its agency, or `NotFound`; for other services, with the system role."""
+    async with deps.pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        found = await snapshots.select_property_with_ranges(connection, property_id)
+    if found is None:
+        raise NotFound("property")
+    horizon = found.as_of.date() - events.PAST_DAYS_IN_SNAPSHOT
+    return replace(found, ranges=tuple(stored for stored in found.ranges if stored.occupied_end > horizon))
+
+
+async def digests(deps: Deps, ends_after: date, cursor: UUID | None, limit: int) -> list[tuple[UUID, int, str]]:
+    """A page of (property, version, digest) over stored ranges ending after a date, in property order."""
+    async with deps.pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        page = await snapshots.select_digest_page(connection, ends_after, cursor, limit)
+    return [(property_id, version, digest(ranges, ends_after)) for property_id, version, ranges in page]

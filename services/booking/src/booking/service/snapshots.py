@@ -1,0 +1,72 @@
+"""Use case of the compacted topic: publish the whole state of properties whose snapshot is behind; called by workers.
+
+Off the hot path and coalesced: ten changes of a property between two rounds are one snapshot. Safe to run twice.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+import orjson
+
+from booking import events
+from booking.domain.errors import NotFound
+from booking.repository import snapshots
+from booking.service import properties
+from booking.service.writing import Deps
+from contracts.booking_properties_v1 import DeltaOffset, PropertySnapshot
+from contracts.envelope import Envelope
+
+BATCH = 500
+MARKER_EVERY = 1000
+"""Records after which a shard without changes gets a marker too, so that it never points at expired deltas."""
+
+Send = Callable[[int, bytes, bytes], Awaitable[None]]
+"""Writes one record to a partition of `booking.properties.v1` (partition, key, value), returns once acknowledged."""
+
+EndOffset = Callable[[int], Awaitable[int]]
+"""The offset after the last record of a partition of `booking.reservations.v1`."""
+
+
+async def publish(deps: Deps, shard: int, end_offset: EndOffset, send: Send, last_marker: int) -> int:
+    """Publish every property of a shard that is behind, then the delta offset they contain; the last marker written.
+
+    The offset is read first: whatever lies below it on the topic was committed before, so the states read afterwards
+    contain it.
+    """
+    offset = await end_offset(shard)
+    is_due = offset - last_marker >= MARKER_EVERY
+    while behind := await snapshots.select_unpublished(deps.pool, shard, BATCH):
+        await asyncio.gather(*(_publish_one(deps, shard, property_id, send) for property_id in behind))
+        is_due = True
+    if is_due:
+        marker = events.delta_offset(shard, offset)
+        await send(shard, f"delta_offset/{shard}".encode(), _envelope(marker, f"partition/{shard}", None))
+    return offset if is_due else last_marker
+
+
+async def _publish_one(deps: Deps, shard: int, property_id: UUID, send: Send) -> None:
+    while True:
+        try:
+            found = await properties.state(deps, property_id)
+        except NotFound:
+            return
+        whole = events.snapshot(found.owner, found.ranges)
+        await send(shard, str(property_id).encode(), _envelope(whole, f"property/{property_id}", whole.agency_id))
+        # A newer snapshot was marked meanwhile, so this older one may lie behind it: publish once more.
+        if await snapshots.mark_published(deps.pool, property_id, found.owner.inventory_version):
+            return
+
+
+def _envelope(data: PropertySnapshot | DeltaOffset, subject: str, agency_id: UUID | None) -> bytes:
+    envelope = Envelope(
+        event_id=uuid4(),
+        type=type(data).__name__,
+        subject=subject,
+        agency_id=agency_id,
+        occurred_at=datetime.now(UTC),
+        producer="booking",
+        data=data.model_dump(mode="json"),
+    )
+    return orjson.dumps(envelope.model_dump(mode="json"))

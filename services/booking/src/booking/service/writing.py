@@ -1,0 +1,121 @@
+"""What every use case that writes stands on: its dependencies, and the frame of a decision under the lock."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+from uuid import UUID, uuid4
+
+from booking import events
+from booking.domain.errors import KeyWonElsewhere, NotFound
+from booking.domain.inventory import after, expire_overdue
+from booking.domain.model import Change, LedgerState
+from booking.repository import reads, writes
+from booking.repository.writes import AnswerDraft, Event, WriteRequest, Written
+from contracts.topics import BOOKING_RESERVATIONS
+from runtime.idempotency import IdempotencyInProgress, IdempotencyKey, StoredAnswer, select_idempotent_answer
+from runtime.postgres import Connection, Pool, retrying_deadlocks, transaction
+
+Record = TypeVar("Record")
+new_id = uuid4
+
+
+@dataclass(frozen=True, slots=True)
+class Deps:
+    """What a use case needs from outside: a pool, and how to wake the relay after a commit.
+
+    The API's pool is the application role's: row security sees the agency of each transaction. Consumers and workers
+    pass the system role's.
+    """
+
+    pool: Pool
+    wake: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a use case decided under the lock; `answer` is the draft of a creating request's answer."""
+
+    changes: Sequence[Change]
+    answer: AnswerDraft | None = None
+
+
+Decide = Callable[[Connection, LedgerState], Awaitable[Decision]]
+Finish = Callable[[Connection, Written], Awaitable[Record]]
+
+
+async def under_lock(
+    deps: Deps,
+    agency_id: UUID,
+    property_id: UUID,
+    decide: Decide,
+    finish: Finish[Record],
+    key: IdempotencyKey | None = None,
+) -> Record:
+    """One transaction: lock, look the key up, expire what is overdue, decide, write; `finish` makes the result.
+
+    Raises `NotFound` for a property the agency does not have, and whatever `decide` raises; then nothing is written.
+    """
+
+    async def attempt() -> Record:
+        async with transaction(deps.pool, agency_id) as connection:
+            await writes.lock_property(connection, property_id)
+            stored = await select_idempotent_answer(connection, key) if key else None
+            if stored is not None:
+                return await finish(connection, Written(stored, {}))
+            state = await reads.select_ledger_state(connection, property_id)
+            if state is None or state.property.agency_id != agency_id:
+                raise NotFound("property")
+            expired = expire_overdue(state, new_id)
+            decision = await decide(connection, after(state, expired))
+            changes = [*expired, *decision.changes]
+            written = Written(None, {property_id: state.property.inventory_version})
+            if changes:
+                request = write_request(agency_id, changes, key=key, answer=decision.answer)
+                written = await writes.write_changes(connection, request)
+            return await finish(connection, written)
+
+    result = await retrying_deadlocks(attempt)
+    deps.wake()
+    return result
+
+
+async def replaying(
+    deps: Deps, key: IdempotencyKey | None, create: Callable[[], Awaitable[StoredAnswer]]
+) -> StoredAnswer:
+    """Run a creating use case; when a concurrent request with the same key won, answer with what it stored."""
+    try:
+        return await create()
+    except KeyWonElsewhere:
+        if key is None:
+            raise
+        async with transaction(deps.pool, key.agency_id) as connection:
+            stored = await select_idempotent_answer(connection, key)
+        if stored is None:
+            raise IdempotencyInProgress(IdempotencyInProgress.__doc__) from None
+        return stored
+
+
+async def only_answer(_: Connection, written: Written) -> StoredAnswer:
+    """The `finish` of creating use cases."""
+    return written.created
+
+
+def write_request(
+    agency_id: UUID,
+    changes: Sequence[Change],
+    *,
+    key: IdempotencyKey | None = None,
+    answer: AnswerDraft | None = None,
+    rules_versions: dict[UUID, int] | None = None,
+    shard: int | None = None,
+) -> WriteRequest:
+    """The request of one transaction: each change with its event."""
+    return WriteRequest(
+        agency_id,
+        BOOKING_RESERVATIONS.name,
+        [(change, Event(change.event, events.subject_of(change), events.event_data(change))) for change in changes],
+        key,
+        answer,
+        rules_versions,
+        shard,
+    )
