@@ -10,7 +10,7 @@ PACKAGES := contracts rules runtime services/booking services/availability servi
 READY := .venv/.ready
 LOCAL := $(BIN)/python -m deploy.local
 
-.PHONY: help run stop clean token migrate seed check test prove bench contracts logs lock
+.PHONY: help run stop clean token migrate seed check test prove bench contracts schema logs lock
 
 help: ## this list
 	echo "make <target>; ports move with GATEWAY_PORT, BOOKING_PORT, AVAILABILITY_PORT, CHANNEL_SYNC_PORT, POSTGRES_PORT, KAFKA_PORT"
@@ -59,6 +59,9 @@ bench: $(READY) ## the benchmarks
 
 contracts: $(READY) ## generate the JSON Schemas and AsyncAPI from contracts/
 	$(BIN)/python -m contracts
+
+schema: $(READY) ## write each service's schema.sql from its migrations
+	$(LOCAL) schema
 
 lock: $(READY) ## resolve all dependencies anew: requirements.lock and Kafka's jars
 	$(BIN)/uv pip compile -q --universal --generate-hashes --upgrade --python-version 3.11 -o requirements.lock requirements.in

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from deploy.local.postgres import NoPostgres
 from deploy.local.process_state import AlreadyRunning
 from deploy.local.provision import database_urls
 from deploy.local.run import prepared_suite, run_suite, stop_run, supervised
+from deploy.local.schema import write_schema
 from deploy.local.secrets_file import load_secrets
 from deploy.local.seed import AGENCY_ID, SeedRefused, seed
 from deploy.local.services import GATEWAY, Ports, Suite
@@ -80,6 +82,19 @@ def migrate(run_dir: Path) -> None:
         prepared_suite(supervisor, os.environ, Steps(run_dir / "migrate.json")),
     ):
         click.echo("the databases are up to date")
+
+
+@main.command()
+def schema() -> None:
+    """Write each service's schema.sql from its migrations, applied to new databases."""
+    with (
+        tempfile.TemporaryDirectory(prefix="pms-schema-") as folder,
+        _plain_messages(RUN_DIR),
+        supervised(Path(folder)) as supervisor,
+        prepared_suite(supervisor, os.environ, Steps(Path(folder) / "schema.json")) as suite,
+    ):
+        for service, dsn in suite.databases.owners().items():
+            click.echo(f"wrote {write_schema(service, dsn)}")
 
 
 @main.command()

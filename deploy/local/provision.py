@@ -32,6 +32,10 @@ class Databases:
     booking: DatabaseUrls
     channel_sync: DatabaseUrls
 
+    def owners(self) -> dict[str, str]:
+        """The owner's address of each service's database, by the service's folder name."""
+        return {"booking": self.booking.owner, "channel-sync": self.channel_sync.owner}
+
 
 async def provision(admin_dsn: str, secrets: Secrets, *, exclusive: bool) -> Databases:
     """Create or correct the databases and roles; their addresses.

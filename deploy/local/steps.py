@@ -27,10 +27,14 @@ class Step:
 
 
 class Steps:
-    """The steps of one run, in order. The file is rewritten after each: `[{step, ok, ms, trace_id, detail}]`."""
+    """The steps of one run, in order. The file is rewritten after each: `[{step, ok, ms, trace_id, detail}]`.
+
+    `folder` is the run folder.
+    """
 
     def __init__(self, file: Path, echo: Callable[[str], None] = print) -> None:
         self._file = file
+        self.folder = file.parent
         self._echo = echo
         self.taken: list[Step] = []
         write_json(file, [])

@@ -106,13 +106,16 @@ class Stay(RequestModel):
 
 
 class BookingCreate(Stay):
-    """A booking: `guest` or `guest_id`, not both. `inquiry` blocks nothing; `confirmed` takes the nights."""
+    """A booking: `guest` or `guest_id`, not both.
+
+    `inquiry` blocks nothing, `confirmed` takes the nights, `pending` takes them until `hold_expires_at`.
+    """
 
     property_id: UUID
     occupancy: Occupancy
     guest: GuestInput | None = None
     guest_id: UUID | None = None
-    status: Literal["confirmed", "inquiry"] = "confirmed"
+    status: Literal["confirmed", "inquiry", "pending"] = "confirmed"
     notes: LongText | None = None
 
     @model_validator(mode="after")
@@ -144,6 +147,7 @@ class Booking(AnswerModel):
     currency: str
     ota_name: str | None = None
     ota_reservation_code: str | None = None
+    hold_expires_at: datetime | None = None
     notes: str | None = None
     inventory_version: InventoryVersion
     created_at: datetime

@@ -102,15 +102,17 @@ async def select_property(connection: Connection, property_id: UUID) -> Property
     return property_from(row) if row else None
 
 
-async def select_properties(connection: Connection, page: Page) -> list[Property]:
+async def select_properties(connection: Connection, agency_id: UUID, page: Page) -> list[Property]:
     """A page of the agency's properties, newest first."""
     rows = await connection.fetch(
         f"""{_PROPERTY}
-        WHERE $1::timestamptz IS NULL OR (property.created_at, property.id) < ($1, $2)
+        WHERE property.agency_id = $4
+          AND ($1::timestamptz IS NULL OR (property.created_at, property.id) < ($1, $2))
         ORDER BY property.created_at DESC, property.id DESC LIMIT $3""",
         page.created_at,
         page.id,
         page.limit,
+        agency_id,
     )
     return [property_from(row) for row in rows]
 
@@ -169,19 +171,21 @@ async def select_overdue_properties(connection: Connection, limit: int) -> list[
     return [(row["agency_id"], row["property_id"]) for row in rows]
 
 
-async def select_reservation(connection: Connection, reservation_id: UUID) -> Reservation | None:
+async def select_reservation(connection: Connection, agency_id: UUID, reservation_id: UUID) -> Reservation | None:
     """One reservation."""
-    row = await connection.fetchrow("SELECT * FROM reservations WHERE id = $1", reservation_id)
+    row = await connection.fetchrow(
+        "SELECT * FROM reservations WHERE agency_id = $1 AND id = $2", agency_id, reservation_id
+    )
     return reservation_from(row) if row else None
 
 
 async def select_reservations(
-    connection: Connection, page: Page, property_id: UUID | None, status: str | None
+    connection: Connection, agency_id: UUID, page: Page, property_id: UUID | None, status: str | None
 ) -> list[Reservation]:
     """A page of the agency's reservations, newest first, optionally of one property or status."""
     rows = await connection.fetch(
         """SELECT * FROM reservations
-           WHERE ($1::timestamptz IS NULL OR (created_at, id) < ($1, $2))
+           WHERE agency_id = $6 AND ($1::timestamptz IS NULL OR (created_at, id) < ($1, $2))
              AND ($4::uuid IS NULL OR property_id = $4) AND ($5::text IS NULL OR status = $5)
            ORDER BY created_at DESC, id DESC LIMIT $3""",
         page.created_at,
@@ -189,6 +193,7 @@ async def select_reservations(
         page.limit,
         property_id,
         status,
+        agency_id,
     )
     return [reservation_from(row) for row in rows]
 
@@ -203,43 +208,46 @@ async def select_guest_id(connection: Connection, agency_id: UUID, email_normali
     return guest_id
 
 
-async def select_block(connection: Connection, block_id: UUID) -> Block | None:
+async def select_block(connection: Connection, agency_id: UUID, block_id: UUID) -> Block | None:
     """One block, deleted ones too."""
-    row = await connection.fetchrow("SELECT * FROM blocks WHERE id = $1", block_id)
+    row = await connection.fetchrow("SELECT * FROM blocks WHERE agency_id = $1 AND id = $2", agency_id, block_id)
     return block_from(row) if row else None
 
 
-async def select_blocks(connection: Connection, page: Page, property_id: UUID | None) -> list[Block]:
+async def select_blocks(connection: Connection, agency_id: UUID, page: Page, property_id: UUID | None) -> list[Block]:
     """A page of the agency's active blocks, newest first."""
     rows = await connection.fetch(
         """SELECT * FROM blocks
-           WHERE active AND ($1::timestamptz IS NULL OR (created_at, id) < ($1, $2))
+           WHERE agency_id = $5 AND active AND ($1::timestamptz IS NULL OR (created_at, id) < ($1, $2))
              AND ($4::uuid IS NULL OR property_id = $4)
            ORDER BY created_at DESC, id DESC LIMIT $3""",
         page.created_at,
         page.id,
         page.limit,
         property_id,
+        agency_id,
     )
     return [block_from(row) for row in rows]
 
 
-async def select_conflict(connection: Connection, conflict_id: UUID) -> Conflict | None:
+async def select_conflict(connection: Connection, agency_id: UUID, conflict_id: UUID) -> Conflict | None:
     """One conflict, closed ones too."""
-    row = await connection.fetchrow("SELECT * FROM conflicts WHERE id = $1", conflict_id)
+    row = await connection.fetchrow("SELECT * FROM conflicts WHERE agency_id = $1 AND id = $2", agency_id, conflict_id)
     return conflict_from(row) if row else None
 
 
-async def select_conflicts(connection: Connection, page: Page, state: str | None) -> list[Conflict]:
+async def select_conflicts(connection: Connection, agency_id: UUID, page: Page, state: str | None) -> list[Conflict]:
     """A page of the agency's conflicts, longest waiting first."""
     rows = await connection.fetch(
         """SELECT * FROM conflicts
-           WHERE ($1::timestamptz IS NULL OR (opened_at, id) > ($1, $2)) AND ($4::text IS NULL OR state = $4)
+           WHERE agency_id = $5 AND ($1::timestamptz IS NULL OR (opened_at, id) > ($1, $2))
+             AND ($4::text IS NULL OR state = $4)
            ORDER BY opened_at, id LIMIT $3""",
         page.created_at,
         page.id,
         page.limit,
         state,
+        agency_id,
     )
     return [conflict_from(row) for row in rows]
 

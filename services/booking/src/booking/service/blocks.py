@@ -36,10 +36,10 @@ async def delete(deps: Deps, agency_id: UUID, block_id: UUID) -> Block:
     property_id = (await get(deps, agency_id, block_id)).property_id
 
     async def decide(connection: Connection, state: LedgerState) -> Decision:
-        return Decision(open_nights(state, await _existing(connection, block_id), new_id))
+        return Decision(open_nights(state, await _existing(connection, agency_id, block_id), new_id))
 
     async def finish(connection: Connection, _: Written) -> Block:
-        return await _existing(connection, block_id)
+        return await _existing(connection, agency_id, block_id)
 
     return await under_lock(deps, agency_id, property_id, decide, finish)
 
@@ -47,17 +47,17 @@ async def delete(deps: Deps, agency_id: UUID, block_id: UUID) -> Block:
 async def get(deps: Deps, agency_id: UUID, block_id: UUID) -> Block:
     """One block of the agency, deleted ones too, or `NotFound`."""
     async with transaction(deps.pool, agency_id) as connection:
-        return await _existing(connection, block_id)
+        return await _existing(connection, agency_id, block_id)
 
 
 async def list_page(deps: Deps, agency_id: UUID, page: Page, property_id: UUID | None) -> list[Block]:
     """A page of the agency's active blocks, newest first."""
     async with transaction(deps.pool, agency_id) as connection:
-        return await reads.select_blocks(connection, page, property_id)
+        return await reads.select_blocks(connection, agency_id, page, property_id)
 
 
-async def _existing(connection: Connection, block_id: UUID) -> Block:
-    block = await reads.select_block(connection, block_id)
+async def _existing(connection: Connection, agency_id: UUID, block_id: UUID) -> Block:
+    block = await reads.select_block(connection, agency_id, block_id)
     if block is None:
         raise NotFound("block")
     return block

@@ -49,7 +49,7 @@ async def _known(connection: Connection, revision: Revision) -> Known:
 async def get_conflict(deps: Deps, agency_id: UUID, conflict_id: UUID) -> Conflict:
     """One conflict of the agency, or `NotFound`."""
     async with transaction(deps.pool, agency_id) as connection:
-        conflict = await reads.select_conflict(connection, conflict_id)
+        conflict = await reads.select_conflict(connection, agency_id, conflict_id)
     if conflict is None:
         raise NotFound("conflict")
     return conflict
@@ -58,4 +58,4 @@ async def get_conflict(deps: Deps, agency_id: UUID, conflict_id: UUID) -> Confli
 async def list_conflicts(deps: Deps, agency_id: UUID, page: Page, state: str | None) -> list[Conflict]:
     """A page of the agency's conflicts, longest waiting first."""
     async with transaction(deps.pool, agency_id) as connection:
-        return await reads.select_conflicts(connection, page, state)
+        return await reads.select_conflicts(connection, agency_id, page, state)

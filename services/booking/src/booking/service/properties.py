@@ -41,7 +41,7 @@ async def get(deps: Deps, agency_id: UUID, property_id: UUID) -> Property:
     """One property of the agency, or `NotFound`."""
     async with transaction(deps.pool, agency_id) as connection:
         record = await reads.select_property(connection, property_id)
-    if record is None:
+    if record is None or record.agency_id != agency_id:
         raise NotFound("property")
     return record
 
@@ -49,7 +49,7 @@ async def get(deps: Deps, agency_id: UUID, property_id: UUID) -> Property:
 async def list_page(deps: Deps, agency_id: UUID, page: Page) -> list[Property]:
     """A page of the agency's properties, newest first."""
     async with transaction(deps.pool, agency_id) as connection:
-        return await reads.select_properties(connection, page)
+        return await reads.select_properties(connection, agency_id, page)
 
 
 async def state(deps: Deps, property_id: UUID) -> PropertyWithRanges:

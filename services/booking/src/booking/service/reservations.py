@@ -176,7 +176,7 @@ async def _transition(deps: Deps, agency_id: UUID, reservation_id: UUID, change:
     property_id = (await get(deps, agency_id, reservation_id)).property_id
 
     async def decide(connection: Connection, state: LedgerState) -> Decision:
-        reservation = await reads.select_reservation(connection, reservation_id)
+        reservation = await reads.select_reservation(connection, agency_id, reservation_id)
         if reservation is None or reservation.property_id != property_id:
             raise NotFound("booking")
         try:
@@ -188,7 +188,7 @@ async def _transition(deps: Deps, agency_id: UUID, reservation_id: UUID, change:
             raise
 
     async def finish(connection: Connection, _: Written) -> Reservation:
-        reservation = await reads.select_reservation(connection, reservation_id)
+        reservation = await reads.select_reservation(connection, agency_id, reservation_id)
         if reservation is None:
             raise NotFound("booking")
         return reservation
@@ -199,7 +199,7 @@ async def _transition(deps: Deps, agency_id: UUID, reservation_id: UUID, change:
 async def get(deps: Deps, agency_id: UUID, reservation_id: UUID) -> Reservation:
     """One reservation of the agency, or `NotFound`."""
     async with transaction(deps.pool, agency_id) as connection:
-        reservation = await reads.select_reservation(connection, reservation_id)
+        reservation = await reads.select_reservation(connection, agency_id, reservation_id)
     if reservation is None:
         raise NotFound("booking")
     return reservation
@@ -210,7 +210,7 @@ async def list_page(
 ) -> list[Reservation]:
     """A page of the agency's reservations, newest first."""
     async with transaction(deps.pool, agency_id) as connection:
-        return await reads.select_reservations(connection, page, property_id, status)
+        return await reads.select_reservations(connection, agency_id, page, property_id, status)
 
 
 def log_refusal(property_id: UUID, start: date, end: date, status: str, competitor: Competitor) -> None:

@@ -1,0 +1,709 @@
+-- What the migrations add up to; written by `make schema`, never by hand.
+
+CREATE EXTENSION IF NOT EXISTS btree_gist WITH SCHEMA public;
+
+CREATE EXTENSION IF NOT EXISTS pg_stat_statements WITH SCHEMA public;
+
+CREATE FUNCTION public.booking_context(v_agency uuid, v_property uuid, v_check_in date, v_check_out date, v_guest uuid, v_email text, v_caller text, v_key text) RETURNS jsonb
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+    SELECT jsonb_build_object(
+        'now', suite_now(),
+        'answer', (SELECT jsonb_build_object('fingerprint', stored.fingerprint, 'status', stored.status,
+                                             'body', stored.body)
+                   FROM idempotency_keys AS stored
+                   WHERE stored.agency_id = v_agency AND stored.caller = v_caller AND stored.key = v_key
+                     AND stored.expires_at > suite_now()),
+        'property', (SELECT to_jsonb(property) || to_jsonb(version)
+                     FROM properties AS property
+                     JOIN inventory_versions AS version ON version.property_id = property.id
+                     WHERE property.id = v_property AND property.agency_id = v_agency),
+        'guest_id', (SELECT guest.id FROM guests AS guest
+                     WHERE guest.agency_id = v_agency
+                       AND (guest.id = v_guest OR guest.email_normalised = v_email)),
+        'overlap', (SELECT jsonb_build_object('kind', taken.kind, 'start_date', lower(taken.stay),
+                                              'end_date', upper(taken.stay))
+                    FROM inventory_ranges AS taken
+                    JOIN properties AS owner ON owner.id = taken.property_id
+                    WHERE taken.property_id = v_property AND owner.agency_id = v_agency AND taken.state = 'active'
+                      AND taken.occupied && daterange(v_check_in, v_check_out + owner.preparation_days)
+                      AND (taken.expires_at IS NULL OR taken.expires_at > suite_now())
+                    ORDER BY taken.occupied LIMIT 1))
+$$;
+
+CREATE FUNCTION public.occupy_range(v_agency uuid, v_property uuid, v_range jsonb, v_now timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    v_occupied constant daterange := daterange((v_range->>'occupied_start')::date, (v_range->>'occupied_end')::date);
+    v_other    inventory_ranges;
+BEGIN
+    INSERT INTO inventory_ranges (id, agency_id, property_id, kind, source_id, stay, occupied, expires_at, created_at)
+    VALUES ((v_range->>'id')::uuid, v_agency, v_property, v_range->>'kind', (v_range->>'source_id')::uuid,
+            daterange((v_range->>'stay_start')::date, (v_range->>'stay_end')::date), v_occupied,
+            (v_range->>'expires_at')::timestamptz, v_now)
+    ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN
+        SELECT * INTO v_other FROM inventory_ranges
+        WHERE property_id = v_property AND state = 'active' AND occupied && v_occupied
+        ORDER BY occupied LIMIT 1;
+        RAISE EXCEPTION USING ERRCODE = 'PM001', MESSAGE = 'nights are taken',
+            CONSTRAINT = 'inventory_ranges_no_overlap',
+            DETAIL = jsonb_build_object('kind', v_other.kind, 'start_date', lower(v_other.stay),
+                                        'end_date', upper(v_other.stay))::text;
+    END IF;
+END $$;
+
+CREATE FUNCTION public.property_lock_key(property_id uuid) RETURNS bigint
+    LANGUAGE sql IMMUTABLE STRICT
+    AS $$SELECT hashtextextended(property_id::text, 0)$$;
+
+CREATE FUNCTION public.rfc3339(instant timestamp with time zone) RETURNS text
+    LANGUAGE sql STABLE
+    AS $$ SELECT to_char(instant AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') $$;
+
+CREATE FUNCTION public.suite_now() RETURNS timestamp with time zone
+    LANGUAGE sql STABLE
+    AS $$SELECT now()$$;
+
+CREATE FUNCTION public.write_block(v_row jsonb, v_version bigint, v_now timestamp with time zone) RETURNS void
+    LANGUAGE sql
+    AS $$
+    INSERT INTO blocks
+    SELECT (jsonb_populate_record(NULL::blocks,
+            jsonb_build_object('created_at', v_now) || v_row
+            || jsonb_build_object('inventory_version', v_version, 'updated_at', v_now))).*
+    ON CONFLICT (id) DO UPDATE SET
+        start_date = excluded.start_date, end_date = excluded.end_date, reason = excluded.reason,
+        active = excluded.active, inventory_version = v_version, updated_at = v_now;
+$$;
+
+CREATE FUNCTION public.write_changes(request jsonb) RETURNS jsonb
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    v_agency     constant uuid := request->>'agency_id';
+    v_now        constant timestamptz := suite_now();
+    v_key        constant jsonb := request->'idempotency';
+    v_expected   jsonb;
+    v_change     jsonb;
+    v_range      jsonb;
+    v_stored     idempotency_keys;
+    v_property   uuid;
+    v_current    inventory_versions;
+    v_version    bigint;
+    v_versions   jsonb := '{}';
+    v_commits    jsonb := '{}';
+    v_shards     jsonb := '{}';
+    v_count      bigint;
+    v_release    uuid[];
+    v_row        jsonb;
+    v_body       text;
+BEGIN
+    PERFORM set_config('app.agency_id', v_agency::text, true);
+
+    -- Locks first, sorted, in a statement of their own: what follows reads after them.
+    PERFORM pg_advisory_xact_lock(sorted.lock_key)
+    FROM (SELECT DISTINCT property_lock_key((change->>'property_id')::uuid) AS lock_key
+          FROM jsonb_array_elements(request->'changes') AS change ORDER BY 1) AS sorted;
+
+    IF v_key IS NOT NULL THEN
+        SELECT * INTO v_stored FROM idempotency_keys
+        WHERE agency_id = v_agency AND caller = v_key->>'caller' AND key = v_key->>'key' AND expires_at > v_now;
+        IF FOUND THEN
+            IF v_stored.fingerprint <> v_key->>'fingerprint' THEN
+                RAISE EXCEPTION USING ERRCODE = 'PM003', MESSAGE = 'idempotency key used with another request';
+            END IF;
+            RETURN jsonb_build_object('replayed', true, 'status', v_stored.status, 'body', v_stored.body);
+        END IF;
+    END IF;
+
+    FOR v_property, v_count IN
+        SELECT (change->>'property_id')::uuid, count(*)
+        FROM jsonb_array_elements(request->'changes') AS change GROUP BY 1
+    LOOP
+        SELECT * INTO v_current FROM inventory_versions
+        WHERE property_id = v_property AND agency_id = v_agency;
+        IF NOT FOUND THEN
+            v_current.inventory_version := 0;
+        END IF;
+        v_versions := v_versions || jsonb_build_object(v_property::text, v_current.inventory_version);
+        v_commits := v_commits || jsonb_build_object(v_property::text, v_current.inventory_version + v_count);
+        v_shards := v_shards || jsonb_build_object(v_property::text, v_current.shard);
+        v_expected := request->'rules_versions'->(v_property::text);
+        IF v_expected IS NOT NULL THEN
+            IF v_current.rules_version IS DISTINCT FROM v_expected::bigint THEN
+                RAISE EXCEPTION USING ERRCODE = 'PM002', MESSAGE = 'stay rules or prices moved since they were judged';
+            END IF;
+            -- Judged without the lock: overdue holds were not expired yet.
+            PERFORM FROM inventory_ranges
+            WHERE property_id = v_property AND state = 'active' AND expires_at <= v_now;
+            IF FOUND THEN
+                RAISE EXCEPTION USING ERRCODE = 'PM006', MESSAGE = 'overdue holds must be expired first';
+            END IF;
+        END IF;
+    END LOOP;
+
+    -- All releases come before all occupations: a conflict range may pass from one waiting stay to another.
+    SELECT array_agg(released.id::uuid) INTO v_release
+    FROM jsonb_array_elements(request->'changes') AS change,
+         jsonb_array_elements_text(change->'release') AS released (id);
+    IF v_release IS NOT NULL THEN
+        UPDATE inventory_ranges SET state = 'released', released_at = v_now
+        WHERE id = ANY (v_release) AND agency_id = v_agency AND state = 'active';
+        GET DIAGNOSTICS v_count = ROW_COUNT;
+        IF v_count <> cardinality(v_release) THEN
+            RAISE EXCEPTION USING ERRCODE = 'PM007', MESSAGE = 'a range to release is not active any more';
+        END IF;
+    END IF;
+
+    FOR v_change IN SELECT * FROM jsonb_array_elements(request->'changes')
+    LOOP
+        v_property := v_change->>'property_id';
+        v_version := (v_versions->>v_property::text)::bigint + 1;
+        v_versions := v_versions || jsonb_build_object(v_property::text, v_version);
+
+        IF v_change ? 'property' THEN
+            v_shards := v_shards || jsonb_build_object(v_property::text, v_change->'shard');
+            PERFORM write_property(v_change->'property', v_version, (v_change->>'shard')::smallint, v_now);
+        ELSE
+            UPDATE inventory_versions SET inventory_version = v_version
+            WHERE property_id = v_property AND agency_id = v_agency;
+            IF NOT FOUND THEN
+                RAISE EXCEPTION USING ERRCODE = 'PM008', MESSAGE = 'the property does not exist';
+            END IF;
+        END IF;
+
+        FOR v_range IN SELECT * FROM jsonb_array_elements(v_change->'occupy')
+        LOOP
+            PERFORM occupy_range(v_agency, v_property, v_range, v_now);
+        END LOOP;
+
+        IF v_change ? 'guest' THEN
+            PERFORM write_guest(v_change->'guest', v_now);
+        END IF;
+        IF v_change ? 'reservation' THEN
+            PERFORM write_reservation(v_change->'reservation', v_version, v_now);
+        END IF;
+        IF v_change ? 'block' THEN
+            PERFORM write_block(v_change->'block', v_version, v_now);
+        END IF;
+        IF v_change ? 'conflict' THEN
+            PERFORM write_conflict(v_change->'conflict', v_now);
+        END IF;
+        IF v_change ? 'revision' THEN
+            INSERT INTO channel_revisions
+            SELECT (jsonb_populate_record(NULL::channel_revisions,
+                    v_change->'revision' || jsonb_build_object('decided_at', v_now))).*
+            ON CONFLICT DO NOTHING;
+        END IF;
+
+        INSERT INTO outbox (event_id, topic, shard, key, type, subject, agency_id, occurred_at, data,
+                            traceparent, tracestate)
+        VALUES ((v_change->>'event_id')::uuid, request->>'topic', (v_shards->>v_property::text)::smallint,
+                v_property::text, v_change->>'event_type', v_change->>'subject', v_agency, v_now,
+                v_change->'data' || jsonb_build_object(
+                    'inventory_version', v_version,
+                    'commit_version', (v_commits->>v_property::text)::bigint)
+                    || CASE WHEN v_change ? 'property' THEN jsonb_build_object('rules_version', v_version)
+                            ELSE '{}'::jsonb END,
+                request->'trace'->>'traceparent', request->'trace'->>'tracestate');
+    END LOOP;
+
+    v_row := request->'answer';
+    IF v_row IS NOT NULL THEN
+        v_property := v_row->>'property_id';
+        v_body := (v_row->'body' || jsonb_build_object(
+            'inventory_version', coalesce((v_versions->>v_property::text)::bigint, 0),
+            'updated_at', rfc3339(v_now),
+            'created_at', rfc3339(v_now)))::text;
+    END IF;
+
+    -- The key comes last: a concurrent request with the same key waits here for our outcome.
+    IF v_key IS NOT NULL THEN
+        INSERT INTO idempotency_keys (agency_id, caller, key, fingerprint, status, body)
+        VALUES (v_agency, v_key->>'caller', v_key->>'key', v_key->>'fingerprint', (v_row->>'status')::smallint, v_body)
+        ON CONFLICT DO NOTHING;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION USING ERRCODE = 'PM004', MESSAGE = 'idempotency key won by a concurrent request';
+        END IF;
+    END IF;
+
+    RETURN jsonb_build_object('replayed', false, 'status', v_row->'status', 'body', v_body,
+                              'versions', v_versions, 'now', v_now);
+END $$;
+
+CREATE FUNCTION public.write_conflict(v_row jsonb, v_now timestamp with time zone) RETURNS void
+    LANGUAGE sql
+    AS $$
+    INSERT INTO conflicts
+    SELECT (jsonb_populate_record(NULL::conflicts,
+            jsonb_build_object('opened_at', v_now) || v_row
+            || CASE WHEN v_row->>'state' = 'closed' THEN jsonb_build_object('closed_at', v_now)
+                    ELSE '{}'::jsonb END)).*
+    ON CONFLICT (id) DO UPDATE SET
+        state = excluded.state, check_in = excluded.check_in, check_out = excluded.check_out,
+        competing_source_ids = excluded.competing_source_ids, resolution = excluded.resolution,
+        closed_at = excluded.closed_at;
+$$;
+
+CREATE FUNCTION public.write_guest(v_row jsonb, v_now timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    INSERT INTO guests
+    SELECT (jsonb_populate_record(NULL::guests,
+            v_row || jsonb_build_object('created_at', v_now, 'updated_at', v_now))).*
+    ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'PM005', MESSAGE = 'a guest with this e-mail appeared meanwhile';
+    END IF;
+END $$;
+
+CREATE FUNCTION public.write_property(v_row jsonb, v_version bigint, v_shard smallint, v_now timestamp with time zone) RETURNS void
+    LANGUAGE sql
+    AS $$
+    INSERT INTO properties
+    SELECT (jsonb_populate_record(NULL::properties,
+            jsonb_build_object('created_at', v_now, 'updated_at', v_now) || v_row)).*
+    ON CONFLICT (id) DO UPDATE SET
+        name = excluded.name, time_zone = excluded.time_zone, currency = excluded.currency,
+        max_occupancy = excluded.max_occupancy, location = excluded.location, amenities = excluded.amenities,
+        preparation_days = excluded.preparation_days, lead_time_hours = excluded.lead_time_hours,
+        booking_window_days = excluded.booking_window_days, check_in_time = excluded.check_in_time,
+        check_out_time = excluded.check_out_time, active = excluded.active, updated_at = v_now;
+    INSERT INTO inventory_versions (property_id, agency_id, shard, inventory_version, rules_version)
+    VALUES ((v_row->>'id')::uuid, (v_row->>'agency_id')::uuid, v_shard, v_version, v_version)
+    ON CONFLICT (property_id) DO UPDATE SET inventory_version = v_version, rules_version = v_version;
+$$;
+
+CREATE FUNCTION public.write_reservation(v_row jsonb, v_version bigint, v_now timestamp with time zone) RETURNS void
+    LANGUAGE sql
+    AS $$
+    INSERT INTO reservations
+    SELECT (jsonb_populate_record(NULL::reservations,
+            jsonb_build_object('created_at', v_now) || v_row
+            || jsonb_build_object('inventory_version', v_version, 'updated_at', v_now))).*
+    ON CONFLICT (id) DO UPDATE SET
+        guest_id = excluded.guest_id, check_in = excluded.check_in, check_out = excluded.check_out,
+        status = excluded.status, ota_name = excluded.ota_name, adults = excluded.adults,
+        children = excluded.children, infants = excluded.infants,
+        total_amount_minor = excluded.total_amount_minor, currency = excluded.currency, notes = excluded.notes,
+        hold_expires_at = excluded.hold_expires_at, cancelled_at = excluded.cancelled_at,
+        cancel_reason = excluded.cancel_reason, inventory_version = v_version, updated_at = v_now;
+$$;
+
+CREATE TABLE public.blocks (
+    id uuid NOT NULL,
+    agency_id uuid NOT NULL,
+    property_id uuid NOT NULL,
+    start_date date NOT NULL,
+    end_date date NOT NULL,
+    reason text,
+    source text NOT NULL,
+    active boolean NOT NULL,
+    inventory_version bigint NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    CONSTRAINT blocks_check CHECK ((end_date > start_date))
+);
+
+ALTER TABLE ONLY public.blocks FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.channel_revisions (
+    connection_id uuid NOT NULL,
+    ota_reservation_code text NOT NULL,
+    property_id uuid NOT NULL,
+    revision_no bigint NOT NULL,
+    agency_id uuid NOT NULL,
+    revision_id text NOT NULL,
+    ota_name text NOT NULL,
+    reservation_id uuid,
+    outcome text NOT NULL,
+    reason text,
+    decided_at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE ONLY public.channel_revisions FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.conflicts (
+    id uuid NOT NULL,
+    agency_id uuid NOT NULL,
+    property_id uuid NOT NULL,
+    reservation_id uuid NOT NULL,
+    state text NOT NULL,
+    check_in date NOT NULL,
+    check_out date NOT NULL,
+    competing_source_ids jsonb NOT NULL,
+    resolution text,
+    opened_at timestamp with time zone NOT NULL,
+    closed_at timestamp with time zone,
+    CONSTRAINT conflicts_check CHECK (((state = 'closed'::text) = (closed_at IS NOT NULL))),
+    CONSTRAINT conflicts_state_check CHECK ((state = ANY (ARRAY['open'::text, 'closed'::text])))
+);
+
+ALTER TABLE ONLY public.conflicts FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.guests (
+    id uuid NOT NULL,
+    agency_id uuid NOT NULL,
+    name text NOT NULL,
+    email text,
+    email_normalised text,
+    phone text,
+    created_at timestamp with time zone NOT NULL,
+    updated_at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE ONLY public.guests FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.idempotency_keys (
+    agency_id uuid NOT NULL,
+    caller text NOT NULL,
+    key text NOT NULL,
+    fingerprint text NOT NULL,
+    status smallint NOT NULL,
+    body text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone DEFAULT (now() + '48:00:00'::interval) NOT NULL
+);
+
+ALTER TABLE ONLY public.idempotency_keys FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.inbox (
+    consumer text NOT NULL,
+    event_id uuid NOT NULL,
+    processed_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.inventory_ranges (
+    id uuid NOT NULL,
+    agency_id uuid NOT NULL,
+    property_id uuid NOT NULL,
+    kind text NOT NULL,
+    state text DEFAULT 'active'::text NOT NULL,
+    source_id uuid NOT NULL,
+    stay daterange NOT NULL,
+    occupied daterange NOT NULL,
+    expires_at timestamp with time zone,
+    created_at timestamp with time zone NOT NULL,
+    released_at timestamp with time zone,
+    CONSTRAINT inventory_ranges_check CHECK ((occupied @> stay)),
+    CONSTRAINT inventory_ranges_check1 CHECK (((state = 'released'::text) = (released_at IS NOT NULL))),
+    CONSTRAINT inventory_ranges_kind_check CHECK ((kind = ANY (ARRAY['reservation'::text, 'block'::text, 'hold'::text, 'conflict'::text]))),
+    CONSTRAINT inventory_ranges_state_check CHECK ((state = ANY (ARRAY['active'::text, 'released'::text]))),
+    CONSTRAINT inventory_ranges_stay_check CHECK ((NOT isempty(stay)))
+);
+
+ALTER TABLE ONLY public.inventory_ranges FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.inventory_versions (
+    property_id uuid NOT NULL,
+    agency_id uuid NOT NULL,
+    shard smallint NOT NULL,
+    inventory_version bigint NOT NULL,
+    rules_version bigint NOT NULL,
+    published_version bigint DEFAULT 0 NOT NULL,
+    published_at timestamp with time zone
+)
+WITH (fillfactor='70');
+
+ALTER TABLE ONLY public.inventory_versions FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.outbox (
+    id bigint NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    event_id uuid NOT NULL,
+    topic text NOT NULL,
+    shard smallint NOT NULL,
+    key text NOT NULL,
+    type text NOT NULL,
+    subject text NOT NULL,
+    agency_id uuid NOT NULL,
+    occurred_at timestamp with time zone NOT NULL,
+    data jsonb NOT NULL,
+    traceparent text,
+    tracestate text,
+    sent_at timestamp with time zone,
+    quarantined text
+);
+
+ALTER TABLE ONLY public.outbox FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE public.outbox ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.outbox_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.properties (
+    id uuid NOT NULL,
+    agency_id uuid NOT NULL,
+    name text NOT NULL,
+    time_zone text NOT NULL,
+    currency text NOT NULL,
+    max_occupancy smallint NOT NULL,
+    location jsonb,
+    amenities jsonb DEFAULT '[]'::jsonb NOT NULL,
+    preparation_days smallint NOT NULL,
+    lead_time_hours smallint NOT NULL,
+    booking_window_days smallint NOT NULL,
+    check_in_time text NOT NULL,
+    check_out_time text NOT NULL,
+    active boolean DEFAULT true NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    CONSTRAINT properties_booking_window_days_check CHECK (((booking_window_days >= 1) AND (booking_window_days <= 730))),
+    CONSTRAINT properties_lead_time_hours_check CHECK ((lead_time_hours >= 0)),
+    CONSTRAINT properties_max_occupancy_check CHECK ((max_occupancy >= 1)),
+    CONSTRAINT properties_preparation_days_check CHECK ((preparation_days >= 0))
+);
+
+ALTER TABLE ONLY public.properties FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.relay_leases (
+    shard smallint NOT NULL,
+    owner text NOT NULL,
+    expires_at timestamp with time zone NOT NULL
+);
+
+CREATE TABLE public.reservations (
+    id uuid NOT NULL,
+    agency_id uuid NOT NULL,
+    property_id uuid NOT NULL,
+    guest_id uuid,
+    check_in date NOT NULL,
+    check_out date NOT NULL,
+    status text NOT NULL,
+    source text NOT NULL,
+    connection_id uuid,
+    ota_name text,
+    ota_reservation_code text,
+    group_id uuid,
+    adults smallint NOT NULL,
+    children smallint NOT NULL,
+    infants smallint NOT NULL,
+    total_amount_minor bigint,
+    currency text NOT NULL,
+    notes text,
+    hold_expires_at timestamp with time zone,
+    cancelled_at timestamp with time zone,
+    cancel_reason text,
+    inventory_version bigint NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    CONSTRAINT reservations_adults_check CHECK ((adults >= 1)),
+    CONSTRAINT reservations_check CHECK ((check_out > check_in)),
+    CONSTRAINT reservations_children_check CHECK ((children >= 0)),
+    CONSTRAINT reservations_infants_check CHECK ((infants >= 0)),
+    CONSTRAINT reservations_source_check CHECK ((source = ANY (ARRAY['direct'::text, 'ota'::text]))),
+    CONSTRAINT reservations_status_check CHECK ((status = ANY (ARRAY['inquiry'::text, 'pending'::text, 'confirmed'::text, 'checked_in'::text, 'checked_out'::text, 'declined'::text, 'cancelled'::text, 'expired'::text, 'no_show'::text, 'overbooked'::text]))),
+    CONSTRAINT reservations_total_amount_minor_check CHECK ((total_amount_minor >= 0))
+);
+
+ALTER TABLE ONLY public.reservations FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.schema_migrations (
+    set_name text NOT NULL,
+    version text NOT NULL,
+    name text NOT NULL,
+    checksum text NOT NULL,
+    applied_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE ONLY public.blocks
+    ADD CONSTRAINT blocks_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.channel_revisions
+    ADD CONSTRAINT channel_revisions_pkey PRIMARY KEY (connection_id, ota_reservation_code, property_id, revision_no);
+
+ALTER TABLE ONLY public.conflicts
+    ADD CONSTRAINT conflicts_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.guests
+    ADD CONSTRAINT guests_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.idempotency_keys
+    ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (agency_id, caller, key);
+
+ALTER TABLE ONLY public.inbox
+    ADD CONSTRAINT inbox_pkey PRIMARY KEY (consumer, event_id);
+
+ALTER TABLE ONLY public.inventory_ranges
+    ADD CONSTRAINT inventory_ranges_no_overlap EXCLUDE USING gist (property_id WITH =, occupied WITH &&) WHERE ((state = 'active'::text));
+
+ALTER TABLE ONLY public.inventory_ranges
+    ADD CONSTRAINT inventory_ranges_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.inventory_versions
+    ADD CONSTRAINT inventory_versions_pkey PRIMARY KEY (property_id);
+
+ALTER TABLE ONLY public.outbox
+    ADD CONSTRAINT outbox_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.properties
+    ADD CONSTRAINT properties_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.relay_leases
+    ADD CONSTRAINT relay_leases_pkey PRIMARY KEY (shard);
+
+ALTER TABLE ONLY public.reservations
+    ADD CONSTRAINT reservations_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.schema_migrations
+    ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (set_name, version);
+
+CREATE INDEX blocks_newest ON public.blocks USING btree (agency_id, created_at DESC, id DESC);
+
+CREATE INDEX conflicts_oldest ON public.conflicts USING btree (agency_id, opened_at, id);
+
+CREATE INDEX conflicts_open ON public.conflicts USING btree (property_id) WHERE (state = 'open'::text);
+
+CREATE UNIQUE INDEX guests_email ON public.guests USING btree (agency_id, email_normalised);
+
+CREATE INDEX idempotency_keys_expires_at ON public.idempotency_keys USING btree (expires_at);
+
+CREATE INDEX inbox_processed_at ON public.inbox USING btree (processed_at);
+
+CREATE INDEX inventory_ranges_expiring ON public.inventory_ranges USING btree (expires_at) WHERE ((state = 'active'::text) AND (expires_at IS NOT NULL));
+
+CREATE INDEX outbox_feed ON public.outbox USING btree (agency_id, xid, id);
+
+CREATE INDEX outbox_unsent ON public.outbox USING btree (shard, id) WHERE (sent_at IS NULL);
+
+CREATE INDEX properties_newest ON public.properties USING btree (agency_id, created_at DESC, id DESC);
+
+CREATE INDEX reservations_newest ON public.reservations USING btree (agency_id, created_at DESC, id DESC);
+
+CREATE INDEX reservations_of_property ON public.reservations USING btree (property_id, check_in);
+
+CREATE UNIQUE INDEX reservations_ota_code ON public.reservations USING btree (connection_id, ota_reservation_code, property_id) WHERE (connection_id IS NOT NULL);
+
+ALTER TABLE ONLY public.blocks
+    ADD CONSTRAINT blocks_property_id_fkey FOREIGN KEY (property_id) REFERENCES public.properties(id);
+
+ALTER TABLE ONLY public.channel_revisions
+    ADD CONSTRAINT channel_revisions_property_id_fkey FOREIGN KEY (property_id) REFERENCES public.properties(id);
+
+ALTER TABLE ONLY public.conflicts
+    ADD CONSTRAINT conflicts_property_id_fkey FOREIGN KEY (property_id) REFERENCES public.properties(id);
+
+ALTER TABLE ONLY public.conflicts
+    ADD CONSTRAINT conflicts_reservation_id_fkey FOREIGN KEY (reservation_id) REFERENCES public.reservations(id);
+
+ALTER TABLE ONLY public.inventory_ranges
+    ADD CONSTRAINT inventory_ranges_property_id_fkey FOREIGN KEY (property_id) REFERENCES public.properties(id);
+
+ALTER TABLE ONLY public.inventory_versions
+    ADD CONSTRAINT inventory_versions_property_id_fkey FOREIGN KEY (property_id) REFERENCES public.properties(id);
+
+ALTER TABLE ONLY public.reservations
+    ADD CONSTRAINT reservations_guest_id_fkey FOREIGN KEY (guest_id) REFERENCES public.guests(id);
+
+ALTER TABLE ONLY public.reservations
+    ADD CONSTRAINT reservations_property_id_fkey FOREIGN KEY (property_id) REFERENCES public.properties(id);
+
+ALTER TABLE public.blocks ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.channel_revisions ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.conflicts ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY every_agency ON public.blocks TO booking_system USING (true);
+
+CREATE POLICY every_agency ON public.channel_revisions TO booking_system USING (true);
+
+CREATE POLICY every_agency ON public.conflicts TO booking_system USING (true);
+
+CREATE POLICY every_agency ON public.guests TO booking_system USING (true);
+
+CREATE POLICY every_agency ON public.idempotency_keys TO booking_system USING (true);
+
+CREATE POLICY every_agency ON public.inventory_ranges TO booking_system USING (true);
+
+CREATE POLICY every_agency ON public.inventory_versions TO booking_system USING (true);
+
+CREATE POLICY every_agency ON public.outbox TO booking_system USING (true);
+
+CREATE POLICY every_agency ON public.properties TO booking_system USING (true);
+
+CREATE POLICY every_agency ON public.reservations TO booking_system USING (true);
+
+ALTER TABLE public.guests ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.idempotency_keys ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.inventory_ranges ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.inventory_versions ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.outbox ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY own_agency ON public.blocks TO booking_app USING ((agency_id = ( SELECT (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid AS "nullif")));
+
+CREATE POLICY own_agency ON public.channel_revisions TO booking_app USING ((agency_id = ( SELECT (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid AS "nullif")));
+
+CREATE POLICY own_agency ON public.conflicts TO booking_app USING ((agency_id = ( SELECT (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid AS "nullif")));
+
+CREATE POLICY own_agency ON public.guests TO booking_app USING ((agency_id = ( SELECT (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid AS "nullif")));
+
+CREATE POLICY own_agency ON public.idempotency_keys TO booking_app USING ((agency_id = (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid));
+
+CREATE POLICY own_agency ON public.inventory_ranges TO booking_app USING ((agency_id = ( SELECT (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid AS "nullif")));
+
+CREATE POLICY own_agency ON public.inventory_versions TO booking_app USING ((agency_id = ( SELECT (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid AS "nullif")));
+
+CREATE POLICY own_agency ON public.outbox TO booking_app USING ((agency_id = (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid));
+
+CREATE POLICY own_agency ON public.properties TO booking_app USING ((agency_id = ( SELECT (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid AS "nullif")));
+
+CREATE POLICY own_agency ON public.reservations TO booking_app USING ((agency_id = ( SELECT (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid AS "nullif")));
+
+ALTER TABLE public.properties ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.reservations ENABLE ROW LEVEL SECURITY;
+
+REVOKE USAGE ON SCHEMA public FROM PUBLIC;
+GRANT USAGE ON SCHEMA public TO booking_app;
+GRANT USAGE ON SCHEMA public TO booking_system;
+
+REVOKE ALL ON FUNCTION public.booking_context(v_agency uuid, v_property uuid, v_check_in date, v_check_out date, v_guest uuid, v_email text, v_caller text, v_key text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.booking_context(v_agency uuid, v_property uuid, v_check_in date, v_check_out date, v_guest uuid, v_email text, v_caller text, v_key text) TO booking_app;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.blocks TO booking_app;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.blocks TO booking_system;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.channel_revisions TO booking_app;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.channel_revisions TO booking_system;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.conflicts TO booking_app;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.conflicts TO booking_system;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.guests TO booking_app;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.guests TO booking_system;
+
+GRANT SELECT,INSERT ON TABLE public.idempotency_keys TO booking_app;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.idempotency_keys TO booking_system;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.inbox TO booking_system;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.inventory_ranges TO booking_app;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.inventory_ranges TO booking_system;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.inventory_versions TO booking_app;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.inventory_versions TO booking_system;
+
+GRANT SELECT,INSERT ON TABLE public.outbox TO booking_app;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.outbox TO booking_system;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.properties TO booking_app;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.properties TO booking_system;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.relay_leases TO booking_system;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.reservations TO booking_app;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.reservations TO booking_system;

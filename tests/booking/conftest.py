@@ -1,0 +1,89 @@
+"""Owns what booking's tests share: a migrated database, its two pools, and records made in it."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+from urllib.parse import urlsplit
+from uuid import UUID, uuid4
+
+import pytest_asyncio
+
+import booking.main
+from booking.domain.model import Block, Property
+from booking.service import blocks, properties, reservations
+from booking.service.reservations import BookingDraft
+from booking.service.writing import Deps
+from runtime.idempotency import IdempotencyKey, StoredAnswer
+from runtime.migrate import FLOOR, migrate, read_migrations
+from runtime.postgres import create_pool
+from tests.conftest import Provisioned
+
+PARTITIONS = 6
+FIRST_NIGHT = date(2027, 5, 1)
+
+
+def night(offset: int) -> date:
+    """A date counted from the first night of the test calendar."""
+    return FIRST_NIGHT + timedelta(days=offset)
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Booking's database with the dependencies of the API and of the workers."""
+
+    api: Deps
+    system: Deps
+    admin_dsn: str
+
+    async def new_property(self, agency_id: UUID, preparation_days: int = 0) -> UUID:
+        """A property of the agency."""
+        record = make_property(agency_id, preparation_days)
+        await properties.create(self.api, record, PARTITIONS, None)
+        return record.id
+
+    async def book(
+        self,
+        agency_id: UUID,
+        property_id: UUID,
+        first: int,
+        last: int,
+        *,
+        status: str = "confirmed",
+        key: IdempotencyKey | None = None,
+        email: str = "guest@example.com",
+        ttl: timedelta = timedelta(minutes=30),
+    ) -> StoredAnswer:
+        """Book the nights `[first, last)`, counted from the first night."""
+        draft = BookingDraft(
+            property_id, night(first), night(last), 2, 0, 0, status, None, ttl, guest_name="Guest", guest_email=email
+        )
+        return await reservations.book(self.api, agency_id, draft, key)
+
+    async def block(self, agency_id: UUID, property_id: UUID, first: int, last: int) -> StoredAnswer:
+        """Block the nights `[first, last)`."""
+        block = Block(uuid4(), agency_id, property_id, night(first), night(last), None, "manual", True)
+        return await blocks.create(self.api, block, None)
+
+
+def make_property(agency_id: UUID, preparation_days: int = 0) -> Property:
+    """A property that is not stored yet."""
+    return Property(uuid4(), agency_id, "Casa", "Europe/Lisbon", "EUR", 4, preparation_days, 0, 730, "15:00", "11:00")
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def ledger(provisioned: Provisioned) -> AsyncIterator[Ledger]:
+    """A migrated booking database."""
+    urls = provisioned.databases.booking
+    names = {"app": urlsplit(urls.app).username or "", "system": urlsplit(urls.system).username or ""}
+    files = [*read_migrations("floor", FLOOR, names), *read_migrations("booking", booking.main.MIGRATIONS, names)]
+    await migrate(urls.owner, files)
+    app = await create_pool(urls.app, size=10, application_name="test-app")
+    system = await create_pool(urls.system, size=5, application_name="test-system")
+    admin = provisioned.stack.postgres_admin_dsn.rsplit("/", 1)[0] + "/pms_booking"
+    yield Ledger(Deps(app, _sleep_on), Deps(system, _sleep_on), admin)
+    await app.close()
+    await system.close()
+
+
+def _sleep_on() -> None:
+    """No relay runs in these tests."""
