@@ -43,6 +43,7 @@ check: $(READY) ## format, lint, types, import rules, fast tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m contracts --check
 	$(BIN)/python -m pytest -q -m "not stack and not e2e and not containers and not browser"
 
 test: $(READY) ## all tests, on a real PostgreSQL and a real Kafka

@@ -1,7 +1,7 @@
 """Owns what booking's tests share: a migrated database, its two pools, and records made in it."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from urllib.parse import urlsplit
 from uuid import UUID, uuid4
@@ -19,6 +19,7 @@ from runtime.postgres import create_pool
 from tests.conftest import Provisioned
 
 PARTITIONS = 6
+TTL = timedelta(minutes=30)
 FIRST_NIGHT = date(2027, 5, 1)
 
 
@@ -38,7 +39,7 @@ class Ledger:
     async def new_property(self, agency_id: UUID, preparation_days: int = 0) -> UUID:
         """A property of the agency."""
         record = make_property(agency_id, preparation_days)
-        await properties.create(self.api, record, PARTITIONS, None)
+        await properties.create(self.api, record, None)
         return record.id
 
     async def book(
@@ -51,13 +52,13 @@ class Ledger:
         status: str = "confirmed",
         key: IdempotencyKey | None = None,
         email: str = "guest@example.com",
-        ttl: timedelta = timedelta(minutes=30),
+        ttl: timedelta = TTL,
     ) -> StoredAnswer:
         """Book the nights `[first, last)`, counted from the first night."""
         draft = BookingDraft(
-            property_id, night(first), night(last), 2, 0, 0, status, None, ttl, guest_name="Guest", guest_email=email
+            property_id, night(first), night(last), 2, 0, 0, status, None, guest_name="Guest", guest_email=email
         )
-        return await reservations.book(self.api, agency_id, draft, key)
+        return await reservations.book(replace(self.api, pending_ttl=ttl), agency_id, draft, key)
 
     async def block(self, agency_id: UUID, property_id: UUID, first: int, last: int) -> StoredAnswer:
         """Block the nights `[first, last)`."""
@@ -80,7 +81,7 @@ async def ledger(provisioned: Provisioned) -> AsyncIterator[Ledger]:
     app = await create_pool(urls.app, size=10, application_name="test-app")
     system = await create_pool(urls.system, size=5, application_name="test-system")
     admin = provisioned.stack.postgres_admin_dsn.rsplit("/", 1)[0] + "/pms_booking"
-    yield Ledger(Deps(app, _sleep_on), Deps(system, _sleep_on), admin)
+    yield Ledger(Deps(app, _sleep_on, PARTITIONS, TTL), Deps(system, _sleep_on, PARTITIONS, TTL), admin)
     await app.close()
     await system.close()
 

@@ -11,9 +11,8 @@ import asyncpg
 import pytest
 
 from booking.domain.errors import DatesUnavailable, NotFound
-from booking.domain.model import ChannelReference
+from booking.domain.model import ChannelReference, Page
 from booking.domain.revisions import Revision
-from booking.repository import reads
 from booking.service import blocks, channel, properties, reservations
 from runtime.idempotency import IdempotencyKey, IdempotencyMismatch, StoredAnswer
 from runtime.postgres import transaction
@@ -136,12 +135,12 @@ async def test_an_overbooked_ota_stay_is_kept_and_confirmed_when_its_nights_come
     await channel.apply_revision(ledger.system, _revision(agency, house, "X", 1, 11, 15))
     with pytest.raises(DatesUnavailable):
         await ledger.book(agency, house, 12, 14)
-    open_conflicts = await channel.list_conflicts(ledger.api, agency, reads.Page(10), "open")
+    open_conflicts = await channel.list_conflicts(ledger.api, agency, Page(10), "open")
     assert [str(source) for source in open_conflicts[0].competing_source_ids] == [first["id"]]
     await reservations.cancel(ledger.api, agency, UUID(first["id"]), None)
-    stays = await reservations.list_page(ledger.api, agency, reads.Page(10), house, "confirmed")
+    stays = await reservations.list_page(ledger.api, agency, Page(10), house, "confirmed")
     assert [(stay.check_in, stay.check_out) for stay in stays] == [(night(11), night(15))]
-    assert await channel.list_conflicts(ledger.api, agency, reads.Page(10), "open") == []
+    assert await channel.list_conflicts(ledger.api, agency, Page(10), "open") == []
     events = await _assert_one_event_per_version(ledger, house)
     assert events[-3:] == ["ReservationCancelled", "ReservationConfirmed", "ConflictClosed"]
     rows = await _outbox(ledger, house)
@@ -242,7 +241,7 @@ async def test_another_agency_finds_nothing(ledger: Ledger) -> None:
         await ledger.book(stranger, house, 5, 6)
     with pytest.raises(NotFound):
         await ledger.block(stranger, house, 5, 6)
-    assert await reservations.list_page(ledger.api, stranger, reads.Page(10), None, None) == []
+    assert await reservations.list_page(ledger.api, stranger, Page(10), None, None) == []
 
 
 async def test_row_security_hides_every_table_from_the_application_role_without_an_agency(ledger: Ledger) -> None:
@@ -283,7 +282,7 @@ async def test_the_constraint_refuses_what_slips_past_the_lock(ledger: Ledger) -
 async def test_a_property_that_changed_meanwhile_is_judged_again(ledger: Ledger) -> None:
     agency = uuid4()
     record = make_property(agency)
-    answer = await properties.create(ledger.api, record, 6, None)
+    answer = await properties.create(ledger.api, record, None)
     assert json.loads(answer.body)["inventory_version"] == 1
     async with transaction(ledger.system.pool, None) as holder:
         await holder.execute("SELECT pg_advisory_xact_lock(property_lock_key($1))", record.id)

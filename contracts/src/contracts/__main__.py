@@ -3,12 +3,11 @@
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from contracts.compatibility import incompatibilities
-from contracts.generate import ASYNCAPI_FILE, asyncapi, may_widen, schemas
+from contracts.generate import ASYNCAPI_FILE, Document, asyncapi, may_widen, schemas
 
 FOLDER = Path(__file__).parents[2] / "schemas"
 
@@ -19,21 +18,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="change nothing; fail when a file is not current")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where the schemas are kept")
     options = parser.parse_args(arguments)
-    refused = _refused(options.folder)
+    documents = schemas()
+    refused = _refused(options.folder, documents)
     if refused:
         print(
             "These changes break a v1 contract; make them a v2 on a new topic:", *refused, sep="\n  ", file=sys.stderr
         )
         return 1
-    return _check(options.folder) if options.check else _write(options.folder)
+    wanted = {name: _text(document) for name, document in {**documents, ASYNCAPI_FILE: asyncapi()}.items()}
+    stale = {name: text for name, text in wanted.items() if not _is_current(options.folder / name, text)}
+    if options.check:
+        for name in stale:
+            print(f"{name} is not current: run python -m contracts", file=sys.stderr)
+        return 1 if stale else 0
+    options.folder.mkdir(parents=True, exist_ok=True)
+    for name, text in stale.items():
+        (options.folder / name).write_text(text)
+        print(f"wrote {name}")
+    return 0
 
 
-def _wanted() -> dict[str, str]:
-    return {name: _text(document) for name, document in {**schemas(), ASYNCAPI_FILE: asyncapi()}.items()}
-
-
-def _refused(folder: Path) -> list[str]:
-    documents = schemas()
+def _refused(folder: Path, documents: Mapping[str, Document]) -> list[str]:
     found = []
     for path in sorted(folder.glob("*.json")):
         if path.name == ASYNCAPI_FILE:
@@ -47,27 +52,11 @@ def _refused(folder: Path) -> list[str]:
     return found
 
 
-def _check(folder: Path) -> int:
-    stale = [name for name, text in _wanted().items() if not _is_current(folder / name, text)]
-    for name in stale:
-        print(f"{name} is not current: run python -m contracts", file=sys.stderr)
-    return 1 if stale else 0
-
-
-def _write(folder: Path) -> int:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in _wanted().items():
-        if not _is_current(folder / name, text):
-            (folder / name).write_text(text)
-            print(f"wrote {name}")
-    return 0
-
-
 def _is_current(path: Path, text: str) -> bool:
     return path.is_file() and path.read_text() == text
 
 
-def _text(document: dict[str, Any]) -> str:
+def _text(document: Document) -> str:
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 

@@ -10,7 +10,7 @@ from pydantic.json_schema import models_json_schema
 
 from contracts import availability_http_v1, booking_http_v1, channel_sync_http_v1, dead_letters_v1, problems
 from contracts.envelope import Envelope
-from contracts.topics import TOPICS, Topic
+from contracts.topics import EXTERNAL, TOPICS, Topic
 
 Document = dict[str, Any]
 
@@ -184,7 +184,8 @@ def _channel(topic: Topic) -> Document:
 def _operations(topic: Topic) -> Iterable[tuple[str, Document]]:
     path = "#/channels/" + topic.name.replace("~", "~0").replace("/", "~1")
     messages = [{"$ref": f"{path}/messages/{name}"} for name in _messages(topic)]
-    for action, services in (("send", (topic.owner,)), ("receive", topic.consumers)):
+    sender = EXTERNAL if _messages(topic) == [RAW] else topic.owner  # connectors write raw OTA bytes, not the owner
+    for action, services in (("send", (sender,)), ("receive", topic.consumers)):
         for service in services:
             summary = f"{service} {action}s {topic.name}"
             name = f"{service}.{action}.{topic.name}"

@@ -1,6 +1,6 @@
 """Booking over HTTP: parse, call one service function, choose the status. Public routes are reached by the gateway."""
 
-from datetime import date, timedelta
+from datetime import date
 from typing import Annotated, Any, Literal
 from uuid import UUID, uuid4
 
@@ -8,12 +8,10 @@ import orjson
 from fastapi import APIRouter, Query, Request, Response
 
 from booking import events
-from booking.domain.model import Block, Property
-from booking.repository.reads import Page
+from booking.domain.model import Block, Page, Property
 from booking.service import blocks, channel, properties, reservations
 from booking.service.reservations import BookingDraft
 from booking.service.writing import Deps
-from booking.settings import Settings
 from contracts import booking_http_v1 as http
 from contracts.values import ReservationStatus
 from runtime.http import CallerOf, ServiceCaller, agency_of, json_bytes
@@ -23,11 +21,11 @@ from runtime.pages import Cursor, Limit, decode_cursor, encode_cursor
 DEFAULT_LIMIT = 50
 
 
-def routes(deps: "DepsOf", settings: Settings) -> APIRouter:
+def routes(deps: "DepsOf") -> APIRouter:
     """All routes; `deps` gives the dependencies once the application runs."""
     router = APIRouter()
-    _property_routes(router, deps, settings)
-    _booking_routes(router, deps, settings)
+    _property_routes(router, deps)
+    _booking_routes(router, deps)
     _block_routes(router, deps)
     _conflict_routes(router, deps)
     return router
@@ -40,12 +38,12 @@ class DepsOf:
     system: Deps
 
 
-def _property_routes(router: APIRouter, deps: DepsOf, settings: Settings) -> None:
+def _property_routes(router: APIRouter, deps: DepsOf) -> None:
     @router.post("/properties", status_code=201, response_model=http.Property)
     async def create_property(body: http.PropertyCreate, request: Request, caller: CallerOf) -> Response:
         record = _property(agency_of(caller), body)
         key = await idempotency_key(request, caller)
-        answer = await properties.create(deps.api, record, settings.kafka_partitions, key)
+        answer = await properties.create(deps.api, record, key)
         return answer.response()
 
     @router.get("/properties", response_model=http.PropertyList)
@@ -79,12 +77,11 @@ def _property_routes(router: APIRouter, deps: DepsOf, settings: Settings) -> Non
         return _answer({"as_of": found.as_of, "state": whole})
 
 
-def _booking_routes(router: APIRouter, deps: DepsOf, settings: Settings) -> None:
+def _booking_routes(router: APIRouter, deps: DepsOf) -> None:
     @router.post("/bookings", status_code=201, response_model=http.Booking)
     async def create_booking(body: http.BookingCreate, request: Request, caller: CallerOf) -> Response:
         key = await idempotency_key(request, caller)
-        draft = _draft(body, timedelta(seconds=settings.pending_ttl_s))
-        answer = await reservations.book(deps.api, agency_of(caller), draft, key)
+        answer = await reservations.book(deps.api, agency_of(caller), _draft(body), key)
         return answer.response()
 
     @router.get("/bookings", response_model=http.BookingList)
@@ -177,7 +174,7 @@ def _property(agency_id: UUID, body: http.PropertyCreate) -> Property:
     )
 
 
-def _draft(body: http.BookingCreate, pending_ttl: timedelta) -> BookingDraft:
+def _draft(body: http.BookingCreate) -> BookingDraft:
     guest = body.guest
     return BookingDraft(
         property_id=body.property_id,
@@ -188,7 +185,6 @@ def _draft(body: http.BookingCreate, pending_ttl: timedelta) -> BookingDraft:
         infants=body.occupancy.infants,
         status=body.status,
         notes=body.notes,
-        pending_ttl=pending_ttl,
         guest_id=body.guest_id,
         guest_name=guest.name if guest else None,
         guest_email=guest.email if guest else None,

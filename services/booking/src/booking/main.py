@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -36,7 +37,7 @@ def build(settings: Settings, roles: frozenset[str]) -> FastAPI:
         "booking",
         jwt_secret=settings.jwt_secret.get_secret_value(),
         lifespan=running.lifespan,
-        routers=[routes(deps, settings)] if "api" in roles else [],
+        routers=[routes(deps)] if "api" in roles else [],
         readiness={"postgres": running.postgres_ready, "consumers": running.consumers_ready},
         domain_errors=PROBLEMS,
     )
@@ -63,7 +64,9 @@ class _Running:
             loops = await stack.enter_async_context(Loops())
             relay = Relay(system, settings, "booking", [BOOKING_RESERVATIONS])
             wake = relay.wake if "relay" in self._roles else _nobody_to_wake
-            self._deps.api, self._deps.system = Deps(app_pool, wake), Deps(system, wake)
+            ttl = timedelta(seconds=settings.pending_ttl_s)
+            self._deps.api = Deps(app_pool, wake, settings.kafka_partitions, ttl)
+            self._deps.system = Deps(system, wake, settings.kafka_partitions, ttl)
             if "relay" in self._roles:
                 stack.push_async_callback(relay.close)
                 loops.keep(relay.run, "relay")

@@ -182,6 +182,15 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Page:
+    """Where a list goes on: records before (`created_at`, `id`) in its order."""
+
+    limit: int
+    created_at: datetime | None = None
+    id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class WaitingStay:
     """An overbooked reservation and its open conflict."""
 

@@ -6,7 +6,16 @@ from typing import Any
 from uuid import UUID
 
 from booking.domain.errors import Competitor
-from booking.domain.model import Block, Conflict, LedgerState, Property, Reservation, RevisionDecision, WaitingStay
+from booking.domain.model import (
+    Block,
+    Conflict,
+    LedgerState,
+    Page,
+    Property,
+    Reservation,
+    RevisionDecision,
+    WaitingStay,
+)
 from booking.repository.rows import (
     block_from,
     conflict_from,
@@ -34,15 +43,6 @@ class BookingContext:
     owner: Property | None
     guest_id: UUID | None
     overlap: Competitor | None
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Where a list goes on: records before (`created_at`, `id`) in its order."""
-
-    limit: int
-    created_at: datetime | None = None
-    id: UUID | None = None
 
 
 async def select_booking_context(

@@ -30,13 +30,15 @@ async def select_property_with_ranges(connection: Connection, property_id: UUID)
     return PropertyWithRanges(as_of, owner, tuple(await select_active_ranges(connection, property_id)))
 
 
-async def select_unpublished(pool: Pool, shard: int, limit: int) -> list[UUID]:
-    """Properties of a shard whose snapshot is behind, or a day old."""
+async def select_unpublished(pool: Pool, shard: int, behind: UUID | None, limit: int) -> list[UUID]:
+    """Properties of a shard whose snapshot is behind, or a day old, in property order; those behind a property."""
     rows = await pool.fetch(
         """SELECT property_id FROM inventory_versions
-           WHERE shard = $1 AND (published_version < inventory_version OR published_at < now() - interval '1 day')
-           ORDER BY published_at NULLS FIRST LIMIT $2""",
+           WHERE shard = $1 AND ($2::uuid IS NULL OR property_id > $2)
+             AND (published_version < inventory_version OR published_at < now() - interval '1 day')
+           ORDER BY property_id LIMIT $3""",
         shard,
+        behind,
         limit,
     )
     return [row["property_id"] for row in rows]

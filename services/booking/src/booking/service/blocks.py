@@ -5,9 +5,8 @@ from uuid import UUID
 from booking import events
 from booking.domain.errors import DatesUnavailable, NotFound
 from booking.domain.inventory import close_nights, open_nights
-from booking.domain.model import Block, LedgerState
+from booking.domain.model import Block, LedgerState, Page
 from booking.repository import reads
-from booking.repository.reads import Page
 from booking.repository.writes import AnswerDraft, Written
 from booking.service.reservations import log_refusal
 from booking.service.writing import Decision, Deps, new_id, only_answer, replaying, under_lock

@@ -3,10 +3,9 @@
 from uuid import UUID
 
 from booking.domain.errors import GuestAppeared, NotFound
-from booking.domain.model import Conflict, LedgerState, normalise_email
+from booking.domain.model import Conflict, LedgerState, Page, normalise_email
 from booking.domain.revisions import Known, Revision, decide
 from booking.repository import reads
-from booking.repository.reads import Page
 from booking.repository.writes import Written
 from booking.service.writing import Decision, Deps, new_id, under_lock
 from runtime.postgres import Connection, transaction

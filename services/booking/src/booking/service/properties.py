@@ -6,9 +6,8 @@ from uuid import UUID
 
 from booking import events
 from booking.domain.errors import NotFound
-from booking.domain.model import Change, Property
+from booking.domain.model import Change, Page, Property
 from booking.repository import reads, snapshots, writes
-from booking.repository.reads import Page
 from booking.repository.snapshots import PropertyWithRanges
 from booking.repository.writes import AnswerDraft
 from booking.service.writing import Deps, replaying, write_request
@@ -18,7 +17,7 @@ from runtime.kafka import partition_of
 from runtime.postgres import retrying_deadlocks, transaction
 
 
-async def create(deps: Deps, record: Property, partitions: int, key: IdempotencyKey | None) -> StoredAnswer:
+async def create(deps: Deps, record: Property, key: IdempotencyKey | None) -> StoredAnswer:
     """Create a property at inventory version 1: 201 body."""
     change = Change(record.id, "PropertyCreated", property=record)
     request = write_request(
@@ -26,7 +25,7 @@ async def create(deps: Deps, record: Property, partitions: int, key: Idempotency
         [change],
         key=key,
         answer=AnswerDraft(record.id, 201, events.property_body(record)),
-        shard=partition_of(str(record.id), partitions),
+        shard=partition_of(str(record.id), deps.partitions),
     )
 
     async def attempt() -> StoredAnswer:

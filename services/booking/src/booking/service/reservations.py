@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date
 from uuid import UUID
 
 from booking import events
@@ -16,9 +16,9 @@ from booking.domain.errors import (
     RulesMoved,
     StayRulesViolated,
 )
-from booking.domain.model import Change, Guest, LedgerState, Property, Reservation, normalise_email
+from booking.domain.model import Change, Guest, LedgerState, Page, Property, Reservation, normalise_email
 from booking.repository import reads, writes
-from booking.repository.reads import BookingContext, Page
+from booking.repository.reads import BookingContext
 from booking.repository.writes import INVENTORY_RANGES_NO_OVERLAP, AnswerDraft, Written
 from booking.service.writing import Decision, Deps, new_id, replaying, under_lock, write_request
 from rules.stay_rules import RequestedStay, violations
@@ -46,7 +46,6 @@ class BookingDraft:
     infants: int
     status: str
     notes: str | None
-    pending_ttl: timedelta
     guest_id: UUID | None = None
     guest_name: str | None = None
     guest_email: str | None = None
@@ -99,7 +98,7 @@ async def _write_booking(
     if context.overlap is not None and draft.status != "inquiry":
         raise DatesUnavailable(context.overlap)
     guest = _new_guest(agency_id, draft) if context.guest_id is None else None
-    reservation = _reservation(agency_id, draft, owner, context, guest)
+    reservation = _reservation(deps, agency_id, draft, owner, context, guest)
     changes = reservations.create(LedgerState(owner, context.now, (), (), ()), reservation, new_id)
     if guest is not None:
         changes[0] = replace(changes[0], guest=guest)
@@ -114,7 +113,7 @@ async def _write_booking(
 
 
 def _reservation(
-    agency_id: UUID, draft: BookingDraft, owner: Property, context: BookingContext, guest: Guest | None
+    deps: Deps, agency_id: UUID, draft: BookingDraft, owner: Property, context: BookingContext, guest: Guest | None
 ) -> Reservation:
     return Reservation(
         id=new_id(),
@@ -130,7 +129,7 @@ def _reservation(
         infants=draft.infants,
         currency=owner.currency,
         notes=draft.notes,
-        hold_expires_at=context.now + draft.pending_ttl if draft.status == "pending" else None,
+        hold_expires_at=context.now + deps.pending_ttl if draft.status == "pending" else None,
     )
 
 

@@ -18,7 +18,8 @@ from booking.service.writing import Deps
 from contracts.booking_properties_v1 import DeltaOffset, PropertySnapshot
 from contracts.envelope import Envelope
 
-BATCH = 500
+AT_ONCE = 4
+"""Properties read at once: the relay of the same process shares the pool."""
 MARKER_EVERY = 1000
 """Records after which a shard without changes gets a marker too, so that it never points at expired deltas."""
 
@@ -37,8 +38,11 @@ async def publish(deps: Deps, shard: int, end_offset: EndOffset, send: Send, las
     """
     offset = await end_offset(shard)
     is_due = offset - last_marker >= MARKER_EVERY
-    while behind := await snapshots.select_unpublished(deps.pool, shard, BATCH):
-        await asyncio.gather(*(_publish_one(deps, shard, property_id, send) for property_id in behind))
+    last: UUID | None = None
+    # One pass in property order: a property that changes all the time must not keep the pass from ending.
+    while batch := await snapshots.select_unpublished(deps.pool, shard, last, AT_ONCE):
+        await asyncio.gather(*(_publish_one(deps, shard, property_id, send) for property_id in batch))
+        last = batch[-1]
         is_due = True
     if is_due:
         marker = events.delta_offset(shard, offset)

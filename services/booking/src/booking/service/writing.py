@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeVar
 from uuid import UUID, uuid4
 
@@ -21,7 +22,9 @@ new_id = uuid4
 
 @dataclass(frozen=True, slots=True)
 class Deps:
-    """What a use case needs from outside: a pool, and how to wake the relay after a commit.
+    """What a use case needs from outside: a pool, how to wake the relay after a commit, and two settings.
+
+    `partitions` is the partition count of the topics, `pending_ttl` how long a pending reservation keeps its nights.
 
     The API's pool is the application role's: row security sees the agency of each transaction. Consumers and workers
     pass the system role's.
@@ -29,6 +32,8 @@ class Deps:
 
     pool: Pool
     wake: Callable[[], None]
+    partitions: int
+    pending_ttl: timedelta
 
 
 @dataclass(frozen=True, slots=True)

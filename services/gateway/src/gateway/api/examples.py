@@ -1,0 +1,178 @@
+"""One realistic example per public model, for the OpenAPI document; a test holds each against its model."""
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from contracts import availability_http_v1 as availability
+from contracts import booking_http_v1 as booking
+from contracts import channel_sync_http_v1 as channels
+
+_PROPERTY_ID = "0192f1c4-5d3a-7c1e-9b60-3f6f2d1a7e01"
+_GUEST_ID = "0192f1c4-77aa-7b02-8d15-0c9c5a4e2f02"
+_BOOKING_ID = "0192f1c5-0b1f-7e33-a4d7-91b2c6d8ef03"
+_CONNECTION_ID = "0192f1c6-21c8-7a44-b1e9-5d0f7a9b3c04"
+_LISTING_ID = "0192f1c6-9e02-7d55-8c3b-2e6a1f4d5b05"
+_LOG_ID = "0192f1c7-3344-7f66-9a2d-7b8c9d0e1f06"
+_BLOCK_ID = "0192f1c8-4455-7a77-8b3e-8c9d0e1f2a07"
+_CONFLICT_ID = "0192f1c9-5566-7b88-9c4f-9d0e1f2a3b08"
+_OVERBOOKED_ID = "0192f1ca-6677-7c99-ad50-0e1f2a3b4c09"
+_TASK_ID = "0192f1cb-7788-7daa-be61-1f2a3b4c5d10"
+_TIMES = {"created_at": "2026-03-02T09:30:00.000000Z", "updated_at": "2026-03-02T09:30:00.000000Z"}
+
+_PROPERTY_CREATE = {
+    "name": "Casa do Mar",
+    "time_zone": "Europe/Lisbon",
+    "currency": "EUR",
+    "max_occupancy": 4,
+    "location": {"latitude": 38.7, "longitude": -9.42},
+    "amenities": ["wifi", "sea_view"],
+    "preparation_days": 1,
+    "lead_time_hours": 24,
+    "booking_window_days": 365,
+    "check_in_time": "15:00",
+    "check_out_time": "11:00",
+}
+_PROPERTY = {"id": _PROPERTY_ID, **_PROPERTY_CREATE, "active": True, "inventory_version": 1, **_TIMES}
+_STAY = {"check_in": "2026-07-03", "check_out": "2026-07-10"}
+_OCCUPANCY = {"adults": 2, "children": 1, "infants": 0}
+_BOOKING_CREATE = {
+    "property_id": _PROPERTY_ID,
+    **_STAY,
+    "occupancy": _OCCUPANCY,
+    "guest": {"name": "Ada Example", "email": "ada@example.com"},
+    "notes": "Arrives late.",
+}
+_BOOKING = {
+    "id": _BOOKING_ID,
+    "property_id": _PROPERTY_ID,
+    "guest_id": _GUEST_ID,
+    **_STAY,
+    "nights": 7,
+    "status": "confirmed",
+    "source": "direct",
+    "occupancy": _OCCUPANCY,
+    "currency": "EUR",
+    "notes": "Arrives late.",
+    "inventory_version": 2,
+    **_TIMES,
+}
+_BLOCK_CREATE = {
+    "property_id": _PROPERTY_ID,
+    "start_date": "2026-08-01",
+    "end_date": "2026-08-04",
+    "reason": "New windows.",
+}
+_BLOCK = {"id": _BLOCK_ID, **_BLOCK_CREATE, "source": "manual", "active": True, "inventory_version": 3, **_TIMES}
+_CONFLICT = {
+    "id": _CONFLICT_ID,
+    "property_id": _PROPERTY_ID,
+    "reservation_id": _OVERBOOKED_ID,
+    "state": "open",
+    "check_in": "2026-07-08",
+    "check_out": "2026-07-12",
+    "competing_source_ids": [_BOOKING_ID],
+    "opened_at": "2026-03-02T10:00:00.000000Z",
+}
+_AVAILABILITY = {
+    "property_id": _PROPERTY_ID,
+    "from_date": "2026-07-01",
+    "to_date": "2026-07-31",
+    "ranges": [
+        {"start_date": "2026-07-02", "end_date": "2026-07-03", "kind": "preparation"},
+        {"start_date": "2026-07-03", "end_date": "2026-07-10", "kind": "reservation"},
+        {"start_date": "2026-07-10", "end_date": "2026-07-11", "kind": "preparation"},
+    ],
+    "as_of": "2026-03-02T09:31:00.250000Z",
+    "inventory_version": 2,
+    "lag_ms": 180,
+    "source": "cache",
+}
+_CONNECTION = {
+    "id": _CONNECTION_ID,
+    "name": "Example Travel",
+    "adapter": "generic-json",
+    "endpoint_url": "https://channel.example/availability",
+    "settings": {},
+    "enabled": True,
+    "inbound_url": f"https://pms.example/api/v1/inbound/{_CONNECTION_ID}",
+    **_TIMES,
+}
+_LISTING_CREATE = {"property_id": _PROPERTY_ID, "ota_listing_id": "EX-4711"}
+_LISTING = {
+    "id": _LISTING_ID,
+    "connection_id": _CONNECTION_ID,
+    **_LISTING_CREATE,
+    "dirty": False,
+    "pushed_version": 2,
+    "created_at": _TIMES["created_at"],
+}
+_OPERATION = {
+    "log_id": _LOG_ID,
+    "connection_id": _CONNECTION_ID,
+    "listing_id": _LISTING_ID,
+    "task_id": _TASK_ID,
+    "operation_type": "availability_update",
+    "direction": "outbound",
+    "status": "success",
+    "inventory_version": 2,
+    "duration_ms": 41,
+    "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+    **_TIMES,
+}
+_REVISION = {
+    "revision_id": "rev-1",
+    "published_at": "2026-03-02T09:59:58Z",
+    "status": "new",
+    "ota_name": "Example Travel",
+    "ota_reservation_code": "EX-R-1001",
+    "ota_listing_id": "EX-4711",
+    "check_in": "2026-07-08",
+    "check_out": "2026-07-12",
+    "occupancy": _OCCUPANCY,
+    "guest": {"name": "Grace Example", "email": "grace@example.com"},
+    "total_amount_minor": 64000,
+    "currency": "EUR",
+}
+_INBOUND_REVISION = {
+    "log_id": _LOG_ID,
+    "connection_id": _CONNECTION_ID,
+    "revision_id": "rev-1",
+    "ota_reservation_code": "EX-R-1001",
+    "revision_no": 1,
+    "state": "applied",
+    "reservation_id": _OVERBOOKED_ID,
+    "received_at": "2026-03-02T10:00:00.000000Z",
+    "settled_at": "2026-03-02T10:00:00.040000Z",
+}
+
+EXAMPLES: dict[type[BaseModel], dict[str, Any]] = {
+    availability.AvailabilityAnswer: _AVAILABILITY,
+    booking.PropertyCreate: _PROPERTY_CREATE,
+    booking.Property: _PROPERTY,
+    booking.PropertyList: {"items": [_PROPERTY]},
+    booking.BookingCreate: _BOOKING_CREATE,
+    booking.Booking: _BOOKING,
+    booking.BookingList: {"items": [_BOOKING], "next_cursor": "MjAyNi0wMy0wMlQwOTozMDowMFo"},
+    booking.TransitionRequest: {"reason": "The guest fell ill."},
+    booking.BlockCreate: _BLOCK_CREATE,
+    booking.Block: _BLOCK,
+    booking.BlockList: {"items": [_BLOCK]},
+    booking.ChannelConflict: _CONFLICT,
+    booking.ChannelConflictList: {"items": [_CONFLICT]},
+    channels.ConnectionCreate: {
+        "name": "Example Travel",
+        "adapter": "generic-json",
+        "endpoint_url": "https://channel.example/availability",
+    },
+    channels.ConnectionCreated: {**_CONNECTION, "secret": "shown-once-in-this-answer-alone"},
+    channels.Connection: _CONNECTION,
+    channels.ConnectionList: {"items": [_CONNECTION]},
+    channels.ListingCreate: _LISTING_CREATE,
+    channels.Listing: _LISTING,
+    channels.ListingList: {"items": [_LISTING]},
+    channels.SyncOperationList: {"items": [_OPERATION], "total": 1},
+    channels.GenericJsonRevision: _REVISION,
+    channels.RevisionAccepted: {"revision_id": "rev-1", "log_id": _LOG_ID},
+    channels.InboundRevisionList: {"items": [_INBOUND_REVISION]},
+}
