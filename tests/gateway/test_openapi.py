@@ -18,7 +18,7 @@ from gateway.api.problem_examples import MEANINGS
 from gateway.api.table import PREFIX, ROUTES, PublicRoute
 from tests.gateway.conftest import Gateway
 
-# What issue 3 serves, written down a second time on purpose: a route that vanishes from the table is missed here.
+# What is served, written down a second time on purpose: a route that vanishes from the table is missed here.
 SERVED = """
 GET /availability
 POST /bookings
@@ -157,6 +157,20 @@ def test_every_problem_example_is_a_problem_with_its_own_status(document: dict[s
 
 def test_every_problem_code_has_a_meaning() -> None:
     assert set(MEANINGS) == set(ProblemCode)
+
+
+async def test_the_docs_page_needs_no_other_host(gateway: Gateway) -> None:
+    async with gateway.client.get(gateway.url("/docs")) as answer:
+        page = await answer.text()
+    assert "://" not in page
+    named = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert len(named) == 3
+    for path in named:
+        async with gateway.client.get(gateway.url(path)) as asset:
+            assert asset.status == 200
+            assert len(await asset.read()) > 1000
+    async with gateway.client.get(gateway.url("/docs/other.js")) as missing:
+        assert missing.status == 404
 
 
 async def test_the_docs_page_shows_the_document(gateway: Gateway) -> None:

@@ -3,13 +3,15 @@
 import re
 from collections.abc import Sequence
 from functools import cache
+from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import orjson
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
-from fastapi.responses import HTMLResponse
+from fastapi.responses import FileResponse, HTMLResponse
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
@@ -32,6 +34,9 @@ Dates are half-open: `check_out` and `end_date` are the first free night. Money 
 answers `inventory_version`; hand it to `min_version` of a read and the answer is never older. Errors are RFC 9457
 problems with a stable `code`. Send an `Idempotency-Key` with every POST that creates, and repeat it when you retry.
 """
+# Swagger UI as a package ships it: the page works without a network, and runs no script of another host.
+_ASSETS = Path(str(files("fastapi_offline"))) / "static"
+_SCRIPT, _STYLE, _ICON = "swagger-ui-bundle.js", "swagger-ui.css", "favicon.png"
 _REF = "#/components/schemas/{model}"
 _SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "Lives at most 5 minutes."},
@@ -46,7 +51,7 @@ _PATH_PARAMETER = re.compile(r"\{(\w+)\}")
 
 
 def documentation_routes() -> APIRouter:
-    """`/openapi.json` and `/docs`."""
+    """`/openapi.json`, and `/docs` with its files."""
     router = APIRouter(include_in_schema=False)
 
     @cache
@@ -59,7 +64,19 @@ def documentation_routes() -> APIRouter:
 
     @router.get("/docs")
     async def docs() -> HTMLResponse:
-        return get_swagger_ui_html(openapi_url=OPENAPI_PATH, title=TITLE)
+        return get_swagger_ui_html(
+            openapi_url=OPENAPI_PATH,
+            title=TITLE,
+            swagger_js_url=f"/docs/{_SCRIPT}",
+            swagger_css_url=f"/docs/{_STYLE}",
+            swagger_favicon_url=f"/docs/{_ICON}",
+        )
+
+    @router.get("/docs/{asset}")
+    async def docs_asset(asset: str) -> FileResponse:
+        if asset not in (_SCRIPT, _STYLE, _ICON):
+            raise HTTPException(404, "There is no such file.")
+        return FileResponse(_ASSETS / asset, headers={"Cache-Control": "public, max-age=86400"})
 
     return router
 
