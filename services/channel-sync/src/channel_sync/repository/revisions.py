@@ -1,0 +1,212 @@
+"""The statements on `inbound_revisions`; called by service."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from channel_sync.domain.channels import Door
+from channel_sync.domain.paging import Position
+from channel_sync.domain.revisions import ParsedRevision, PendingRevision, RevisionResult, Source, StoredRevision
+from channel_sync.repository.rows import affected, position_parameters, present
+from runtime.postgres import Connection
+
+_REVISION = (
+    "id AS log_id, connection_id, revision_id, ota_reservation_code, revision_no, state, reason, reservation_id, "
+    "received_at, settled_at"
+)
+_PENDING = """revision.id AS log_id, revision.agency_id, revision.connection_id, revision.property_id,
+              connection.adapter, revision.revision_no, revision.raw"""
+
+
+@dataclass(frozen=True, slots=True)
+class InboundContext:
+    """What decides about a new revision, read in one snapshot under its locks.
+
+    `earlier` is the log id of the same revision, `property_id` that of its listing, `taken` the numbers of the
+    reservation's revisions.
+    """
+
+    now: datetime
+    earlier: UUID | None
+    property_id: UUID | None
+    taken: frozenset[int]
+
+
+async def lock_reservation_code(conn: Connection, connection_id: UUID, code: str) -> None:
+    """Number the revisions of one reservation of the channel one after the other."""
+    await conn.execute(
+        "SELECT pg_advisory_xact_lock(hashtextextended('code/' || $1::text || '/' || $2::text, 0))",
+        str(connection_id),
+        code,
+    )
+
+
+async def select_inbound_context(
+    conn: Connection, agency_id: UUID, connection_id: UUID, revision: ParsedRevision
+) -> InboundContext:
+    """What decides about a revision; both locks must be held, taken in statements of their own."""
+    row = await conn.fetchrow(
+        """SELECT suite_now() AS now,
+               (SELECT id FROM inbound_revisions
+                WHERE agency_id = $1 AND connection_id = $2 AND revision_id = $3) AS earlier,
+               (SELECT property_id FROM listings
+                WHERE agency_id = $1 AND connection_id = $2 AND ota_listing_id = $4) AS property_id,
+               ARRAY(SELECT revision_no FROM inbound_revisions
+                     WHERE agency_id = $1 AND connection_id = $2 AND ota_reservation_code = $5) AS taken""",
+        agency_id,
+        connection_id,
+        revision.revision_id,
+        revision.ota_listing_id,
+        revision.ota_reservation_code,
+    )
+    found = present(row)
+    return InboundContext(found["now"], found["earlier"], found["property_id"], frozenset(found["taken"]))
+
+
+async def insert_revision(
+    conn: Connection,
+    door: Door,
+    log_id: UUID,
+    revision: ParsedRevision,
+    *,
+    raw: bytes,
+    source: Source,
+    trace_id: str | None,
+    revision_no: int,
+    property_id: UUID | None,
+) -> bool:
+    """Store a readable revision, `published` when its listing is mapped, else `unmapped`; False for a duplicate."""
+    inserted = await conn.fetchval(
+        """INSERT INTO inbound_revisions (id, agency_id, connection_id, source, raw, received_at, trace_id, revision_id,
+               ota_reservation_code, ota_listing_id, published_at, revision_no, property_id, state, reason,
+               handed_over_at)
+           VALUES ($1, $2, $3, $4, $5, suite_now(), $6, $7, $8, $9, $10, $11, $12,
+               CASE WHEN $12::uuid IS NULL THEN 'unmapped' ELSE 'published' END,
+               CASE WHEN $12::uuid IS NULL THEN 'no listing of this connection is mapped to it' END,
+               CASE WHEN $12::uuid IS NOT NULL THEN suite_now() END)
+           ON CONFLICT ON CONSTRAINT inbound_revisions_once DO NOTHING RETURNING true""",
+        log_id,
+        door.agency_id,
+        door.connection_id,
+        source,
+        raw,
+        trace_id,
+        revision.revision_id,
+        revision.ota_reservation_code,
+        revision.ota_listing_id,
+        revision.published_at,
+        revision_no,
+        property_id,
+    )
+    return inserted is True
+
+
+async def insert_unparseable_revision(
+    conn: Connection, door: Door, log_id: UUID, *, revision_id: str, raw: bytes, trace_id: str | None, reason: str
+) -> bool:
+    """Store bytes of the webhook that cannot be read; False when they are stored already."""
+    inserted = await conn.fetchval(
+        """INSERT INTO inbound_revisions (id, agency_id, connection_id, source, raw, received_at, trace_id, revision_id,
+               state, reason, settled_at)
+           VALUES ($1, $2, $3, 'webhook', $4, suite_now(), $5, $6, 'unparseable', $7, suite_now())
+           ON CONFLICT ON CONSTRAINT inbound_revisions_once DO NOTHING RETURNING true""",
+        log_id,
+        door.agency_id,
+        door.connection_id,
+        raw,
+        trace_id,
+        revision_id,
+        reason,
+    )
+    return inserted is True
+
+
+async def select_revision_log_id(conn: Connection, agency_id: UUID, connection_id: UUID, revision_id: str) -> UUID:
+    """The log id of a stored revision."""
+    log_id: UUID = await conn.fetchval(
+        "SELECT id FROM inbound_revisions WHERE agency_id = $1 AND connection_id = $2 AND revision_id = $3",
+        agency_id,
+        connection_id,
+        revision_id,
+    )
+    return log_id
+
+
+async def publish_unmapped_revisions(
+    conn: Connection, agency_id: UUID, connection_id: UUID, ota_listing_id: str, property_id: UUID
+) -> list[PendingRevision]:
+    """Give the unmapped revisions of a listing their property; what is to be handed over, oldest first."""
+    rows = await conn.fetch(
+        f"""UPDATE inbound_revisions AS revision
+            SET state = 'published', reason = NULL, property_id = $4, handed_over_at = suite_now()
+            FROM connections AS connection
+            WHERE revision.agency_id = $1 AND revision.connection_id = $2 AND revision.ota_listing_id = $3
+              AND revision.state = 'unmapped' AND connection.id = revision.connection_id
+            RETURNING {_PENDING}""",  # noqa: S608
+        agency_id,
+        connection_id,
+        ota_listing_id,
+        property_id,
+    )
+    return sorted((PendingRevision(**row) for row in rows), key=lambda pending: pending.revision_no)
+
+
+async def claim_revisions_without_outcome(conn: Connection, minutes: int, limit: int) -> list[PendingRevision]:
+    """Revisions handed over `minutes` ago without an outcome since; they count as handed over now."""
+    rows = await conn.fetch(
+        f"""UPDATE inbound_revisions AS revision SET handed_over_at = suite_now()
+            FROM connections AS connection
+            WHERE revision.id IN (
+                SELECT id FROM inbound_revisions
+                WHERE state = 'published' AND handed_over_at < suite_now() - make_interval(mins => $1)
+                ORDER BY handed_over_at LIMIT $2 FOR UPDATE SKIP LOCKED
+            ) AND connection.id = revision.connection_id
+            RETURNING {_PENDING}""",  # noqa: S608
+        minutes,
+        limit,
+    )
+    return sorted((PendingRevision(**row) for row in rows), key=lambda pending: pending.revision_no)
+
+
+async def settle_revision(conn: Connection, agency_id: UUID, result: RevisionResult) -> bool:
+    """Note what booking decided; False when it is known already. A parked revision may still be decided."""
+    return (
+        affected(
+            await conn.execute(
+                """UPDATE inbound_revisions
+               SET state = $4, reason = $5, reservation_id = coalesce($6, reservation_id), settled_at = suite_now()
+               WHERE agency_id = $1 AND connection_id = $2 AND revision_id = $3 AND state IN ('published', 'parked')
+                 AND state <> $4""",
+                agency_id,
+                result.connection_id,
+                result.revision_id,
+                result.outcome,
+                result.reason,
+                result.reservation_id,
+            )
+        )
+        == 1
+    )
+
+
+async def select_revisions(
+    conn: Connection,
+    agency_id: UUID,
+    connection_id: UUID | None,
+    state: str | None,
+    after: Position | None,
+    limit: int,
+) -> list[StoredRevision]:
+    """The agency's revisions, newest first; of one connection or in one state when given."""
+    rows = await conn.fetch(
+        f"""SELECT {_REVISION} FROM inbound_revisions
+            WHERE agency_id = $1 AND ($2::uuid IS NULL OR connection_id = $2) AND ($3::text IS NULL OR state = $3)
+              AND ($4::timestamptz IS NULL OR (received_at, id) < ($4, $5::uuid))
+            ORDER BY received_at DESC, id DESC LIMIT $6""",  # noqa: S608
+        agency_id,
+        connection_id,
+        state,
+        *position_parameters(after),
+        limit,
+    )
+    return [StoredRevision(**row) for row in rows]

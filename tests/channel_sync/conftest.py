@@ -1,0 +1,259 @@
+"""Owns what the tests of channel-sync share: a database of their own, and the real service beside the real booking."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+import aiohttp
+import asyncpg
+import orjson
+import pytest
+import pytest_asyncio
+
+from channel_sync.adapters import ADAPTERS
+from channel_sync.clients import BookingClient, ChannelClient
+from channel_sync.main import MIGRATIONS, NAME
+from channel_sync.service.deps import Cipher, Deps, PushLimits
+from contracts.topics import SERVICES, owned_by
+from deploy.local.places import REPOSITORY
+from deploy.local.ports import free_port
+from deploy.local.provision import DatabaseUrls
+from deploy.local.services import BOOKING, CHANNEL_SYNC, Ports, Suite
+from deploy.local.supervisor import Supervisor
+from runtime.http_client import HttpClient
+from runtime.kafka import create_topics
+from runtime.migrate import FLOOR, migrate, read_migrations
+from runtime.postgres import create_pool
+from runtime.settings import KafkaSettings
+from runtime.tokens import issue_token
+from tests.conftest import Provisioned
+from tests.e2e.infra.ota_simulator import OtaSimulator
+
+Found = TypeVar("Found")
+
+BOOKING_MIGRATIONS = REPOSITORY / "services/booking/migrations"
+# Retries and the wait after an unknown outcome take seconds here, not tens of seconds.
+QUICK = {"PUSH_TIMEOUT_S": "1", "PUSH_SETTLE_S": "1", "BOOKING_TIMEOUT_S": "2"}
+
+
+async def eventually(look: Callable[[], Awaitable[Found | None]], what: str, timeout_s: float = 15.0) -> Found:
+    """Ask until something is found; fails saying what was not."""
+    deadline = asyncio.get_running_loop().time() + timeout_s
+    while (found := await look()) is None:
+        if asyncio.get_running_loop().time() > deadline:
+            raise AssertionError(f"not within {timeout_s} s: {what}")
+        await asyncio.sleep(0.05)
+    return found
+
+
+async def migrated(service: str, owner_url: str, own: Path) -> None:
+    """Bring a database up to date, in this process: each of the services' commands takes seconds to start."""
+    names = {role: f"{service.replace('-', '_')}_{role}" for role in ("app", "system")}
+    await migrate(owner_url, [*read_migrations("floor", FLOOR, names), *read_migrations(service, own, names)])
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def database(provisioned: Provisioned) -> DatabaseUrls:
+    """A migrated database that no running service touches, with the roles of channel-sync's own."""
+    name = f"pms_channel_sync_{uuid.uuid4().hex[:8]}"
+    admin = await asyncpg.connect(provisioned.stack.postgres_admin_dsn)
+    try:
+        await admin.execute(f"CREATE DATABASE {name} OWNER channel_sync_owner")
+        await admin.execute(f"REVOKE ALL ON DATABASE {name} FROM PUBLIC")
+        await admin.execute(f"GRANT CONNECT ON DATABASE {name} TO channel_sync_app, channel_sync_system")
+    finally:
+        await admin.close()
+    urls = provisioned.databases.channel_sync
+    moved = DatabaseUrls(*(_in_database(url, name) for url in (urls.app, urls.system, urls.owner)))
+    as_admin = await asyncpg.connect(_in_database(provisioned.stack.postgres_admin_dsn, name))
+    try:
+        await as_admin.execute("ALTER SCHEMA public OWNER TO channel_sync_owner")
+        await as_admin.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
+        await as_admin.execute("GRANT USAGE ON SCHEMA public TO channel_sync_app, channel_sync_system")
+    finally:
+        await as_admin.close()
+    await migrated(NAME, moved.owner, MIGRATIONS)
+    return moved
+
+
+def _in_database(url: str, name: str) -> str:
+    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def ota() -> AsyncIterator[OtaSimulator]:
+    """A channel."""
+    async with OtaSimulator() as simulator:
+        yield simulator
+
+
+@asynccontextmanager
+async def use_cases(urls: DatabaseUrls, provisioned: Provisioned, booking_url: str) -> AsyncIterator[Deps]:
+    """What the use cases stand on, in this process, on a database of its own."""
+    async with AsyncExitStack() as stack:
+        pools = [await create_pool(url, size=10, application_name="tests") for url in (urls.app, urls.system)]
+        for pool in pools:
+            stack.push_async_callback(pool.close)
+        booking = await stack.enter_async_context(HttpClient(booking_url, peer="booking", timeout_s=2))
+        channels = await stack.enter_async_context(HttpClient("", peer="channel", timeout_s=0.5))
+        yield Deps(
+            pool=pools[0],
+            system_pool=pools[1],
+            cipher=Cipher(provisioned.secrets.credentials_key),
+            booking=BookingClient(booking, provisioned.secrets.jwt_secret),
+            channels=ChannelClient(channels),
+            adapters=ADAPTERS,
+            partitions=6,
+            public_url="https://suite.example",
+            process="tests",
+            push=PushLimits(horizon_days=365, timeout_s=0.5, settle_s=1.0, lease_s=5.0),
+            wake_relay=lambda: None,
+            wake_pusher=lambda: None,
+        )
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def deps(database: DatabaseUrls, provisioned: Provisioned) -> AsyncIterator[Deps]:
+    """The use cases in this process; booking does not answer."""
+    async with use_cases(database, provisioned, f"http://127.0.0.1:{free_port()}") as made:
+        yield made
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a service answered."""
+
+    status: int
+    body: Any
+    headers: Mapping[str, str] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Agency:
+    """One agency talking to the services directly, with a token of its own."""
+
+    suite: Suite
+    session: aiohttp.ClientSession
+    id: uuid.UUID = field(default_factory=uuid.uuid4)
+
+    async def call(
+        self, service: str, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """One request with this agency's token."""
+        token = issue_token(self.suite.secrets.jwt_secret, subject="tester", agency_id=self.id, roles=["host"])
+        data = orjson.dumps(body) if body is not None else None
+        sent = {"Authorization": f"Bearer {token}", "Content-Type": "application/json", **(headers or {})}
+        async with self.session.request(method, self.suite.url(service) + path, data=data, headers=sent) as response:
+            text = await response.read()
+            return Answer(response.status, orjson.loads(text) if text else None, response.headers)
+
+    async def post(self, service: str, path: str, body: Any, headers: Mapping[str, str] | None = None) -> Any:
+        """A creating request that must succeed; the answer's body."""
+        answer = await self.call(service, "POST", path, body, headers)
+        assert answer.status in (200, 201), answer
+        return answer.body
+
+    async def get(self, service: str, path: str) -> Any:
+        """A read that must succeed; the answer's body."""
+        answer = await self.call(service, "GET", path)
+        assert answer.status == 200, answer
+        return answer.body
+
+    async def new_property(self, preparation_days: int = 0, time_zone: str = "Europe/Lisbon") -> str:
+        """A property in booking; its id."""
+        body = {
+            "name": "Casa",
+            "time_zone": time_zone,
+            "currency": "EUR",
+            "max_occupancy": 4,
+            "preparation_days": preparation_days,
+        }
+        return str((await self.post(BOOKING, "/properties", body))["id"])
+
+    async def book(self, property_id: str, check_in: date, check_out: date, **headers: str) -> Any:
+        """A direct booking; the reservation."""
+        body = {
+            "property_id": property_id,
+            "check_in": check_in.isoformat(),
+            "check_out": check_out.isoformat(),
+            "occupancy": {"adults": 2},
+            "guest": {"name": "Ana Direct", "email": "ana@direct.example"},
+        }
+        return await self.post(BOOKING, "/bookings", body, headers)
+
+    async def connect(self, ota: OtaSimulator) -> Any:
+        """A connection to a channel; its answer."""
+        body = {
+            "name": "Simulator",
+            "adapter": "generic-json",
+            "endpoint_url": ota.endpoint_url,
+            "secret": ota.secret,
+        }
+        return await self.post(CHANNEL_SYNC, "/channel-connections", body)
+
+    async def map_listing(self, connection_id: str, property_id: str, ota_listing_id: str) -> Any:
+        """A listing mapped to a property."""
+        body = {"property_id": property_id, "ota_listing_id": ota_listing_id}
+        return await self.post(CHANNEL_SYNC, f"/channel-connections/{connection_id}/listings", body)
+
+    async def revision(self, log_id: str) -> Any:
+        """A stored revision, by its log id."""
+        found = await self.get(CHANNEL_SYNC, "/inbound-revisions?limit=200")
+        return next((item for item in found["items"] if item["log_id"] == log_id), None)
+
+    async def settled(self, log_id: str) -> Any:
+        """A stored revision once booking has decided it."""
+
+        async def look() -> Any:
+            found = await self.revision(log_id)
+            return found if found is not None and "settled_at" in found else None
+
+        return await eventually(look, f"an outcome of revision {log_id}")
+
+    def inbound_url(self, connection: Any) -> str:
+        """Where this service takes revisions; the public address belongs to the gateway, which is not here."""
+        return f"{self.suite.url(CHANNEL_SYNC)}/inbound/{connection['id']}"
+
+
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
+async def suite(provisioned: Provisioned, supervisor: Supervisor) -> AsyncIterator[Suite]:
+    """Booking and channel-sync as processes; stopped after this package."""
+    suite = Suite(
+        provisioned.stack.kafka_bootstrap, provisioned.databases, provisioned.secrets, Ports.free(), extra=QUICK
+    )
+    await _prepare(suite)
+    specs = [suite.process(service, name=f"{service} of channel-sync's tests") for service in (BOOKING, CHANNEL_SYNC)]
+    try:
+        for spec in specs:
+            await asyncio.to_thread(supervisor.start, spec)
+        yield suite
+    finally:
+        for spec in reversed(specs):
+            await asyncio.to_thread(supervisor.stop, spec.name)
+
+
+async def _prepare(suite: Suite) -> None:
+    await migrated(BOOKING, suite.databases.booking.owner, BOOKING_MIGRATIONS)
+    await migrated(NAME, suite.databases.channel_sync.owner, MIGRATIONS)
+    kafka = KafkaSettings(kafka_bootstrap_servers=suite.kafka_bootstrap, kafka_partitions=suite.kafka_partitions)
+    topics = {topic.name: topic for service in SERVICES for topic in owned_by(service)}
+    await create_topics(kafka, list(topics.values()))
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def agency(suite: Suite) -> AsyncIterator[Agency]:
+    """A new agency."""
+    async with aiohttp.ClientSession() as session:
+        yield Agency(suite, session)
+
+
+@pytest.fixture
+def soon() -> date:
+    """A date some weeks ahead, in no zone's past."""
+    return datetime.now(UTC).date() + timedelta(days=30)
