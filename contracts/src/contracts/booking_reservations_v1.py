@@ -1,6 +1,6 @@
 """Events of `booking.reservations.v1`: every committed change of a property's inventory, written by booking."""
 
-from datetime import date, datetime
+from datetime import date
 from typing import Annotated
 from uuid import UUID
 
@@ -8,6 +8,7 @@ from pydantic import Field
 
 from contracts.values import (
     EventModel,
+    Instant,
     InventoryRange,
     InventoryVersion,
     Occupancy,
@@ -63,7 +64,7 @@ class ReservationChange(InventoryChange):
     ota_reservation_code: str | None = None
     total_amount_minor: int | None = None
     currency: str | None = None
-    hold_expires_at: datetime | None = None
+    hold_expires_at: Instant | None = None
 
 
 class ReservationInquired(ReservationChange):
@@ -129,7 +130,7 @@ class HoldChange(InventoryChange):
     hold_id: UUID
     check_in: date
     check_out: date
-    hold_expires_at: datetime
+    hold_expires_at: Instant
 
 
 class HoldPlaced(HoldChange):
@@ -240,7 +241,7 @@ class Watermark(EventModel):
     """The relay left nothing older than `database_time` unsent on this partition. Takes no version."""
 
     partition: int
-    database_time: datetime
+    database_time: Instant
 
 
 CHANGES: tuple[type[InventoryChange], ...] = (

@@ -1,12 +1,11 @@
 """The envelope every event travels in; written by the outbox relay, read by every consumer."""
 
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from pydantic import Field
 
-from contracts.values import EventModel
+from contracts.values import EventModel, Instant
 
 
 class Envelope(EventModel):
@@ -21,6 +20,6 @@ class Envelope(EventModel):
     type: str = Field(max_length=80)
     subject: str = Field(max_length=200)
     agency_id: UUID | None = None
-    occurred_at: datetime
+    occurred_at: Instant
     producer: str = Field(max_length=80)
     data: dict[str, Any]

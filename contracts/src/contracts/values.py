@@ -1,6 +1,6 @@
 """Value types shared by every contract; used by the event and HTTP models of this package."""
 
-from datetime import date, datetime
+from datetime import date
 from enum import StrEnum
 from typing import Annotated, Self
 from uuid import UUID
@@ -120,7 +120,7 @@ class InventoryRange(EventModel):
     source_id: UUID
     stay: DateRange
     occupied: DateRange
-    expires_at: datetime | None = None
+    expires_at: Instant | None = None
 
 
 class StayRule(EventModel):

@@ -1,0 +1,69 @@
+"""Wires availability: booking's client, the cache, the loops that fill and repair it, the HTTP application."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from availability import api
+from availability.clients import Booking
+from availability.consumers import Tail
+from availability.service.answers import Answers
+from availability.service.cache import Cache
+from availability.service.resync import Resync
+from availability.settings import AvailabilitySettings
+from contracts.topics import owned_by
+from runtime.cli import Service
+from runtime.http import create_app
+from runtime.kafka import DeadLetters
+from runtime.loops import Loops
+
+NAME = "availability"
+FORGET_INTERVAL_S = 3600.0
+
+
+def build(settings: AvailabilitySettings, roles: frozenset[str]) -> FastAPI:
+    """The application of one replica.
+
+    There is one role, `api`: the cache lives in the memory of the process that answers from it, so a process that only
+    consumed or only answered would be useless. Scaling adds whole replicas.
+    """
+    cache = Cache(settings.kafka_partitions)
+    jwt_secret = settings.jwt_secret.get_secret_value()
+    booking = Booking(settings.booking_url, jwt_secret)
+    letters = DeadLetters(settings.kafka_bootstrap_servers, NAME)
+    tail = Tail(settings, cache, letters)
+    resync = Resync(cache, booking)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with booking, Loops() as loops:
+            loops.keep(tail.run, "tail")
+            loops.keep(resync.run_wanted, "resync of parked properties")
+            loops.keep(resync.run_losses, "comparison with booking")
+            loops.every(FORGET_INTERVAL_S, cache.forget_past, "forgetting past ranges")
+            yield
+        await letters.close()
+
+    async def cache_is_ready() -> str | None:
+        return cache.missing()
+
+    app = create_app(
+        NAME,
+        jwt_secret=jwt_secret,
+        lifespan=lifespan,
+        routers=[api.public, api.internal],
+        readiness={"cache": cache_is_ready},
+        domain_errors=api.DOMAIN_ERRORS,
+    )
+    app.state.answers = Answers(cache, booking, settings.max_cache_lag_ms)
+    return app
+
+
+SERVICE = Service(
+    name=NAME,
+    roles=("api",),
+    settings=AvailabilitySettings,
+    build=build,
+    topics=owned_by(NAME),
+)

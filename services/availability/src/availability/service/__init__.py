@@ -1,0 +1,1 @@
+"""Use cases of availability: keep the cache, repair it from booking, answer from it."""
