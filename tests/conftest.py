@@ -7,14 +7,16 @@ import signal
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+import psutil
 import pytest
 import pytest_asyncio
 
 from deploy.local.places import CACHE_DIR, remove_run_dir
-from deploy.local.process_state import AlreadyRunning
+from deploy.local.process_state import AlreadyRunning, kill_all, start_identity
 from deploy.local.provision import Databases, provision
 from deploy.local.secrets_file import Secrets, load_secrets
 from deploy.local.stack import Stack, choose_stack
@@ -24,6 +26,7 @@ pytest_plugins = ["tests.skip_rules"]
 
 SESSIONS = CACHE_DIR / "tests"
 REPEAT = int(os.environ.get("PMS_REPEAT", "1"))
+LEFT_RUNNING = pytest.StashKey[list[str]]()
 
 
 @dataclass(frozen=True)
@@ -51,11 +54,28 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("repetition", range(REPEAT))
 
 
+@pytest.hookimpl(trylast=True)  # after pytest's own, which ends the fixtures of an interrupted session
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a session that leaves a process running, and end that process."""
+    left = _left_running()
+    session.config.stash[LEFT_RUNNING] = [f"{process.pid} {' '.join(process.cmdline())[:200]}" for process in left]
+    if left:
+        kill_all(left)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Name what was left running."""
+    if left := config.stash.get(LEFT_RUNNING, []):
+        terminalreporter.section("left running by the tests, which is a failure", red=True)
+        for line in left:
+            terminalreporter.write_line(line)
+
+
 @pytest.fixture(scope="session")
 def supervisor() -> Iterator[Supervisor]:
     """The session's supervisor, in a run folder of its own that is deleted at the end; leftovers are stopped first."""
-    _sweep()
-    session = Supervisor(SESSIONS / f"{os.getpid()}-{uuid.uuid4().hex[:8]}")
+    session = Supervisor(new_run_dir())
     session.open()
     yield session
     session.close()
@@ -78,6 +98,25 @@ async def provisioned(stack: Stack, supervisor: Supervisor) -> Provisioned:
     secrets = load_secrets(supervisor.run_dir)
     databases = await provision(stack.postgres_admin_dsn, secrets, exclusive=stack.exclusive)
     return Provisioned(stack, databases, secrets)
+
+
+def new_run_dir() -> Path:
+    """A run folder of this session that does not exist yet; what killed sessions left is stopped and deleted first."""
+    _sweep()
+    return SESSIONS / f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+
+
+def _left_running() -> list[psutil.Process]:
+    """The processes this session started, by descent or by the folder they run in, that have not ended."""
+    ours = {process.pid: process for process in psutil.Process().children(recursive=True)}
+    folder = f"{SESSIONS}/{os.getpid()}-"
+    for process in psutil.process_iter():
+        try:
+            if process.cwd().startswith(folder):
+                ours[process.pid] = process
+        except (psutil.AccessDenied, psutil.NoSuchProcess):
+            continue
+    return [process for process in ours.values() if start_identity(process.pid) is not None]
 
 
 def _sweep() -> None:

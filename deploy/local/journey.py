@@ -12,7 +12,16 @@ from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from deploy.local.journey_client import Agency, NotYet, Reply, Unexpected, closed_nights, nights_of, until
+from deploy.local.journey_client import (
+    Agency,
+    NotYet,
+    Reply,
+    Unexpected,
+    closed_nights,
+    nights_of,
+    public_api,
+    until,
+)
 from deploy.local.journey_scene import Scene, Stay, new_code, open_scene
 from deploy.local.services import AVAILABILITY, BOOKING, CHANNEL_SYNC, GATEWAY, Suite
 from deploy.local.steps import Step, Steps
@@ -36,7 +45,8 @@ def guided_journey(suite: Suite, steps: Steps) -> str:
 
 
 async def _walk(suite: Suite, steps: Steps) -> str:
-    async with OtaSimulator() as ota, Agency(suite.url(GATEWAY), suite.secrets.jwt_secret) as agency:
+    api_url = public_api(suite.url(GATEWAY))
+    async with OtaSimulator() as ota, Agency(api_url, suite.secrets.jwt_secret) as agency:
         journey = _Journey(steps, agency, ota)
         scene = await journey.create_property()
         booked = await journey.book(scene)
@@ -91,7 +101,7 @@ class _Journey:
             step.detail = f"since the 201; inventory_version {told.inventory_version}"
 
     async def refuse_same_nights(self, scene: Scene) -> None:
-        with self._step("same nights again: 409 inventory_overlap", GATEWAY, BOOKING) as step:
+        with self._step("same nights again: 409 inventory_overlap naming the range", GATEWAY, BOOKING) as step:
             reply = await self._agency.book(scene.property_id, self._stay)
             problem = reply.expect(409)
             came = (problem["code"], problem.get("conflict"))
@@ -100,8 +110,7 @@ class _Journey:
             step.trace_id, step.ms, step.detail = reply.trace_id, reply.ms, f"{problem['conflict']}"
 
     async def let_rivals_race(self, scene: Scene) -> None:
-        name = f"{RIVALS} concurrent requests: one 201, {RIVALS - 1} 409"
-        with self._step(name, GATEWAY, BOOKING) as step:
+        with self._step("10 concurrent requests for other nights: one 201, nine 409", GATEWAY, BOOKING) as step:
             stay = self._days(10, 12)
             replies = await asyncio.gather(*(self._agency.book(scene.property_id, stay) for _ in range(RIVALS)))
             _require("answers", Counter(reply.status for reply in replies), Counter({409: RIVALS - 1, 201: 1}))
@@ -109,14 +118,19 @@ class _Journey:
             step.trace_id, step.detail = winner.trace_id, f"{_dates(stay)}: {winner.body['id']} won"
 
     async def sell_free_nights(self, scene: Scene) -> None:
-        with self._step("OTA books free nights: confirmed", GATEWAY, CHANNEL_SYNC, BOOKING) as step:
+        with self._step("OTA books free nights: a confirmed reservation", GATEWAY, CHANNEL_SYNC, BOOKING) as step:
             code, stay = new_code(), self._days(20, 23)
             step.trace_id = await scene.sell(stay, code)
             reservation = await scene.reservation(code, "confirmed")
             step.detail = f"{code}: {reservation['id']}, {_dates(stay)}"
 
     async def sell_taken_nights(self, scene: Scene) -> str:
-        with self._step("OTA books partly taken nights: overbooked", GATEWAY, CHANNEL_SYNC, BOOKING) as step:
+        with self._step(
+            "OTA books partly taken nights: kept as overbooked, its still-free nights closed too",
+            GATEWAY,
+            CHANNEL_SYNC,
+            BOOKING,
+        ) as step:
             code, stay = new_code(), self._longer_stay
             still_free = (self._stay[1], stay[1])
             step.trace_id = await scene.sell(stay, code)
@@ -129,7 +143,10 @@ class _Journey:
     async def cancel(self, scene: Scene, booked: Reply, code: str) -> None:
         """Until the cancellation is known everywhere, no look may show one of the nights open."""
         with self._step(
-            "guest cancels: nights stay closed, OTA confirmed", BOOKING, AVAILABILITY, CHANNEL_SYNC
+            "the guest cancels: nights stay closed, the overbooked reservation is confirmed",
+            BOOKING,
+            AVAILABILITY,
+            CHANNEL_SYNC,
         ) as step:
             pushed_before = len(self._ota.pushes)
             reply = await self._agency.cancel(booked.body["id"])
@@ -149,7 +166,9 @@ class _Journey:
             step.detail = f"{code}: {confirmed['id']} is confirmed for {_dates(self._longer_stay)}"
 
     async def withdraw(self, scene: Scene, code: str) -> None:
-        with self._step("OTA cancels: nights open again everywhere", CHANNEL_SYNC, BOOKING, AVAILABILITY) as step:
+        with self._step(
+            "the OTA cancels it: nights open again, in availability and at the OTA", CHANNEL_SYNC, BOOKING, AVAILABILITY
+        ) as step:
             step.trace_id = await scene.withdraw(code)
             await scene.reservation(code, "cancelled")
             await scene.shown(self._longer_stay, closed=set())

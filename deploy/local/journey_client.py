@@ -138,11 +138,14 @@ class Api:
 
 
 class Agency(Api):
-    """One agency, new unless its id is given, at the gateway; methods are named after what they ask for."""
+    """One agency, new unless its id is given; methods are named after what they ask for.
 
-    def __init__(self, gateway_url: str, jwt_secret: str, agency_id: str | None = None) -> None:
+    `api_url` is the gateway's `public_api`. A booking process serves the same booking and property routes itself.
+    """
+
+    def __init__(self, api_url: str, jwt_secret: str, agency_id: str | None = None) -> None:
         self.id = agency_id or str(uuid.uuid4())
-        super().__init__(f"{gateway_url}/api/v1", lambda: agency_token(jwt_secret, self.id))
+        super().__init__(api_url, lambda: agency_token(jwt_secret, self.id))
 
     async def create_property(self, **profile: Any) -> Reply:
         """Add a property; 201."""
@@ -203,6 +206,11 @@ class Agency(Api):
         """Map a listing of the channel to a property; 201."""
         body = {"property_id": property_id, "ota_listing_id": ota_listing_id}
         return await self.request("POST", f"/channel-connections/{connection_id}/listings", body)
+
+
+def public_api(gateway_url: str) -> str:
+    """The base address of the public API."""
+    return f"{gateway_url}/api/v1"
 
 
 def agency_token(jwt_secret: str, agency_id: str) -> str:

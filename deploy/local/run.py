@@ -43,8 +43,7 @@ def run_suite(run_dir: Path, environment: Mapping[str, str], journey: Journey, *
             except StepFailed as failure:
                 raise _with_crash(supervisor, failure) from failure
             if not once:
-                _say_where(suite, agency_id)
-                _serve(supervisor)
+                _serve(supervisor, suite, agency_id)
 
 
 @contextmanager
@@ -130,8 +129,9 @@ def stop_run(run_dir: Path) -> list[str]:
     return stopped
 
 
-def _serve(supervisor: Supervisor) -> None:
+def _serve(supervisor: Supervisor, suite: Suite, agency_id: str) -> None:
     try:
+        _say_where(suite, agency_id)
         while True:
             supervisor.check()
             time.sleep(WATCH_S)

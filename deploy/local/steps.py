@@ -59,6 +59,6 @@ class Steps:
 
 
 def _line(step: Step) -> str:
-    trace = f"  trace {step.trace_id}" if step.trace_id else ""
-    detail = step.detail.splitlines()[0] if step.detail else ""
-    return f"{'ok  ' if step.ok else 'FAIL'} {step.step:<44} {step.ms:>9.1f} ms{trace}{'  ' if detail else ''}{detail}"
+    """Columns of equal width first: outcome, time, trace id; then the step in words, and what it saw."""
+    words = f"{step.step}  ({step.detail.splitlines()[0]})" if step.detail else step.step
+    return f"{'ok  ' if step.ok else 'FAIL'} {step.ms:>9.1f} ms  {step.trace_id or '':<32}  {words}"

@@ -9,7 +9,8 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import nullcontext
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 from aiokafka import ConsumerRecord
 from aiokafka.errors import KafkaError
@@ -17,7 +18,7 @@ from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 from faststream.kafka.annotations import KafkaMessage
 from opentelemetry.trace import SpanKind
-from tenacity import AsyncRetrying, retry_if_exception, stop_never, wait_exponential_jitter
+from tenacity import AsyncRetrying, retry_if_exception, wait_exponential_jitter
 
 from contracts.topics import Topic
 from runtime.http_client import UpstreamUnavailable
@@ -31,6 +32,7 @@ log = get_logger(__name__)
 
 POISON_ATTEMPTS = 3
 STUCK_AFTER_S = 10.0
+STOP_GRACE_S = 3.0
 Handler = Callable[[Record], Awaitable[None]]
 
 
@@ -41,9 +43,7 @@ def to_record(raw: "ConsumerRecord[bytes, bytes]") -> Record:
 
 def should_wait(error: BaseException) -> bool:
     """True when the record is not to blame: database, Kafka or another service is away for a while."""
-    return not isinstance(error, PoisonMessage) and (
-        is_transient(error) or isinstance(error, UpstreamUnavailable | KafkaError)
-    )
+    return is_transient(error) or isinstance(error, UpstreamUnavailable | KafkaError)
 
 
 async def process(topic: Topic, record: Record, handler: Handler, letters: DeadLetters) -> None:
@@ -60,81 +60,70 @@ async def process(topic: Topic, record: Record, handler: Handler, letters: DeadL
     traced = span(f"process {record.topic}", SpanKind.CONSUMER, parent=parent, attributes=attributes)
     with traced if parent else nullcontext():
         try:
-            await _retrying(handler, record)
+            await _patiently(partial(handler, record))
         except Exception as error:  # whatever it is, it must not stop the partition nor vanish
-            log.error(
-                "dead letter",
-                topic=record.topic,
-                partition=record.partition,
-                offset=record.offset,
-                error=type(error).__name__,
-                reason=str(error)[:300],
-            )
-            async for attempt in _until_available():
-                with attempt:
-                    await letters.put(topic, record, error)
+            place = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+            log.error("dead letter", **place, error=type(error).__name__, reason=str(error)[:300])
+            await _patiently(partial(letters.put, topic, record, error))
 
 
-async def _retrying(handler: Handler, record: Record) -> None:
+async def _patiently(step: Callable[[], Awaitable[None]]) -> None:
+    """Take a step until it succeeds: for as long as something is away; at most three times for other reasons."""
     failures = 0
-    async for attempt in _until_available():
+    async for attempt in AsyncRetrying(
+        # tenacity catches a cancellation too: it must not be tried again.
+        retry=retry_if_exception(lambda error: isinstance(error, Exception) and not isinstance(error, PoisonMessage)),
+        wait=wait_exponential_jitter(multiplier=0.05, max=5.0, jitter=0.05),
+        reraise=True,
+    ):
         with attempt:
             try:
-                await handler(record)
-                return
+                await step()
             except Exception as error:
-                if should_wait(error) or isinstance(error, PoisonMessage):
-                    raise
-                failures += 1
-                if failures >= POISON_ATTEMPTS:
+                failures += not should_wait(error)
+                if failures >= POISON_ATTEMPTS and not isinstance(error, PoisonMessage):
                     raise PoisonMessage(f"{type(error).__name__} in {POISON_ATTEMPTS} attempts: {error}") from error
-                raise _TryAgain from error
-
-
-class _TryAgain(Exception):
-    """The handler failed for a reason that may be the record's fault; attempts are counted."""
-
-
-def _until_available() -> AsyncRetrying:
-    return AsyncRetrying(
-        retry=retry_if_exception(lambda error: should_wait(error) or isinstance(error, _TryAgain)),
-        wait=wait_exponential_jitter(initial=0.05, max=5.0),
-        stop=stop_never,
-        reraise=True,
-    )
-
-
-class NoProgress(Exception):
-    """The consumers received nothing for a while; they are started again."""
+                raise
 
 
 class Consumers:
     """All subscriptions of one service in one consumer group; restarts them when they stop making progress."""
 
     def __init__(self, settings: KafkaSettings, service: str, handlers: Mapping[Topic, Handler]) -> None:
-        self._settings = settings
+        self._bootstrap_servers = settings.kafka_bootstrap_servers
         self._service = service
-        self._handlers = dict(handlers)
-        self._letters = DeadLetters(settings.kafka_bootstrap_servers, service)
+        self._handlers = handlers
+        self._letters = DeadLetters(self._bootstrap_servers, service)
         self._broker: KafkaBroker | None = None
-        self._last_seen = time.monotonic()
+        self._last_seen = 0.0
         self._in_hand = 0
-        self._running = False
 
-    async def start(self) -> None:
-        """Join the group and begin to consume; an earlier membership ends first."""
-        self._running = False
-        if self._broker is not None:
-            await self._broker.stop()
+    async def run(self) -> None:
+        """Consume until cancelled; fails when nothing arrives although watermarks always flow, to be started again.
+
+        A consumer can stay stuck after a broker restart without any public signal (aiokafka issue 1154). A member
+        without partitions has nothing to receive and is left alone.
+        """
         broker = KafkaBroker(
-            self._settings.kafka_bootstrap_servers, logger=None, allow_auto_create_topics=False, client_id=self._service
+            self._bootstrap_servers,
+            client_id=self._service,
+            consumer_only=True,
+            graceful_timeout=STOP_GRACE_S,
+            logger=None,
         )
         for topic, handler in self._handlers.items():
             self._subscribe(broker, topic, handler)
-        self._broker = broker
-        await broker.start()
-        self._last_seen = time.monotonic()
-        self._running = True
+        try:
+            await broker.start()
+            self._broker, self._last_seen = broker, time.monotonic()
+            while True:
+                await asyncio.sleep(1.0)
+                idle_s = time.monotonic() - self._last_seen
+                if idle_s > STUCK_AFTER_S and self._in_hand == 0 and _has_partitions(broker):
+                    raise TimeoutError(f"no record for {idle_s:.0f} s although watermarks flow")
+        finally:
+            self._broker = None
+            await broker.stop()
 
     def _subscribe(self, broker: KafkaBroker, topic: Topic, handler: Handler) -> None:
         subscriber = broker.subscriber(
@@ -147,49 +136,37 @@ class Consumers:
         )
 
         async def consume(_: Any, message: KafkaMessage) -> None:
-            raw = message.raw_message
-            if isinstance(raw, tuple):
-                raise TypeError("batches are not subscribed")
+            record = to_record(cast("ConsumerRecord[bytes, bytes]", message.raw_message))
             self._in_hand += 1
             try:
-                await process(topic, to_record(raw), handler, self._letters)
+                await process(topic, record, handler, self._letters)
+            except Exception as error:  # FastStream would pass over it, and the next record's ack would commit it
+                log.error("neither applied nor put aside, once more", offset=record.offset, error=repr(error))
+                await asyncio.sleep(1.0)
+                await message.nack()
+            else:
+                await message.ack()
             finally:
                 self._in_hand -= 1
                 self._last_seen = time.monotonic()
-            await message.ack()
 
         subscriber(consume, decoder=_raw_body)
 
     async def stop(self) -> None:
         """Leave the group; a record in hand is delivered again to whoever takes over."""
-        self._running = False
-        if self._broker is not None:
-            await self._broker.stop()
-            self._broker = None
+        broker, self._broker = self._broker, None
+        if broker is not None:
+            await broker.stop()
         await self._letters.close()
-
-    async def run(self) -> None:
-        """Consume until cancelled; rebuilds the consumers when nothing arrives although watermarks always flow.
-
-        A consumer can stay stuck after a broker restart without any public signal (aiokafka issue 1154). A member
-        without partitions has nothing to receive and is left alone.
-        """
-        await self.start()
-        while True:
-            await asyncio.sleep(1.0)
-            idle_s = time.monotonic() - self._last_seen
-            if idle_s > STUCK_AFTER_S and self._in_hand == 0 and self._assigned():
-                raise NoProgress(f"no record for {idle_s:.0f} s although watermarks flow")
-
-    def _assigned(self) -> bool:
-        if self._broker is None:
-            return False
-        consumers = [getattr(subscriber, "consumer", None) for subscriber in self._broker.subscribers]
-        return any(consumer is not None and consumer.assignment() for consumer in consumers)
 
     async def ready(self) -> str | None:
         """Readiness: None once the subscriptions run."""
-        return None if self._running else "the consumers are not started"
+        return "the consumers are not started" if self._broker is None else None
+
+
+def _has_partitions(broker: KafkaBroker) -> bool:
+    consumers = [getattr(subscriber, "consumer", None) for subscriber in broker.subscribers]
+    return any(consumer is not None and consumer.assignment() for consumer in consumers)
 
 
 async def _raw_body(message: KafkaMessage) -> bytes:

@@ -1,7 +1,6 @@
 """Reading a record of a registered topic into its envelope and typed data; called by consumers and caches."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -25,17 +24,10 @@ def parse_event(topic: Topic, record: Record) -> Event:
         raise PoisonMessage("a tombstone is not legal on this topic")
     try:
         envelope = Envelope.model_validate_json(record.value)
+        if envelope.type not in topic.events:
+            raise PoisonMessage(f"unknown event type {envelope.type!r}")
+        return Event(envelope, topic.events[envelope.type].model_validate(envelope.data))
     except ValidationError as error:
-        raise PoisonMessage(f"not an event envelope: {_reasons(error)}") from None
-    model = topic.events.get(envelope.type)
-    if model is None:
-        raise PoisonMessage(f"unknown event type {envelope.type!r}")
-    try:
-        return Event(envelope, model.model_validate(envelope.data))
-    except ValidationError as error:
-        raise PoisonMessage(f"invalid {envelope.type}: {_reasons(error)}") from None
-
-
-def _reasons(error: ValidationError) -> str:
-    found: list[Any] = error.errors(include_input=False, include_url=False, include_context=False)
-    return "; ".join(f"{'.'.join(map(str, item['loc'])) or 'body'}: {item['msg']}" for item in found[:5])
+        found = error.errors(include_input=False, include_url=False, include_context=False)[:5]
+        reasons = (f"{'.'.join(map(str, item['loc'])) or 'body'}: {item['msg']}" for item in found)
+        raise PoisonMessage(f"invalid {error.title}: {'; '.join(reasons)}") from None

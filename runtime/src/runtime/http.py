@@ -7,13 +7,14 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi.telemetry import TelemetryConfig
 from opentelemetry.trace import SpanKind
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from contracts.problems import ProblemCode
 from runtime.logs import get_logger
 from runtime.problems import ProblemError, ToProblem, from_unforeseen, install_problem_handlers, problem_response
-from runtime.telemetry import mark_failed, span
+from runtime.telemetry import note_status, span
 from runtime.tokens import Caller, InvalidToken, verify_token
 
 log = get_logger(__name__)
@@ -21,17 +22,15 @@ log = get_logger(__name__)
 MAX_BODY_BYTES = 64 * 1024
 JSON = "application/json"
 
+# Returns None when ready, else one sentence saying what is missing.
 ReadinessCheck = Callable[[], Awaitable[str | None]]
-"""Returns None when ready, else one sentence saying what is missing."""
-
-Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
 def create_app(
     title: str,
     *,
     jwt_secret: str,
-    lifespan: Lifespan,
+    lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]],
     routers: Sequence[APIRouter],
     readiness: Mapping[str, ReadinessCheck],
     domain_errors: Mapping[type[Exception], ToProblem] | None = None,
@@ -39,11 +38,12 @@ def create_app(
     **fastapi_options: Any,
 ) -> FastAPI:
     """An application with `/health` (liveness, no dependency), `/health/ready`, and problem+json for every error."""
-    app = FastAPI(title=title, lifespan=lifespan, **fastapi_options)
+    # FastAPI's own telemetry would add a second server span and three inner ones to every request.
+    own_telemetry = TelemetryConfig(tracing=False, metrics=False, logs=False)
+    app = FastAPI(title=title, lifespan=lifespan, telemetry=own_telemetry, **fastapi_options)
     app.state.jwt_secret = jwt_secret
     install_problem_handlers(app, domain_errors or {})
-    app.include_router(_health_routes(readiness))
-    for router in routers:
+    for router in (_health_routes(readiness), *routers):
         app.include_router(router)
     app.add_middleware(RequestScope, max_body_bytes=max_body_bytes)
     return app
@@ -57,27 +57,27 @@ def bearer_token(request: Request) -> str:
     return token
 
 
-def verified_caller(request: Request) -> Caller:
-    """The caller of a public route: a verified token with an agency."""
-    caller = verify_token(request.app.state.jwt_secret, bearer_token(request))
+def agency_of(caller: Caller) -> UUID:
+    """The agency a verified caller of a public route belongs to."""
     if caller.agency_id is None:
         raise ProblemError(403, ProblemCode.FORBIDDEN, "This route needs a token of an agency.")
+    return caller.agency_id
+
+
+# FastAPI runs a plain function in a thread of its pool, which costs as much as the rest of a request: hence async.
+async def verified_caller(request: Request) -> Caller:
+    """The caller of a public route: a verified token with an agency."""
+    caller = verify_token(request.app.state.jwt_secret, bearer_token(request))
+    agency_of(caller)
     return caller
 
 
-def verified_service(request: Request) -> Caller:
+async def verified_service(request: Request) -> Caller:
     """The caller of an internal route: another service of the suite."""
     caller = verify_token(request.app.state.jwt_secret, bearer_token(request))
     if not caller.is_service:
         raise ProblemError(403, ProblemCode.FORBIDDEN, "This route is for services of the suite.")
     return caller
-
-
-def agency_of(caller: Caller) -> UUID:
-    """The agency a verified caller of a public route belongs to."""
-    if caller.agency_id is None:
-        raise InvalidToken("the token names no agency")
-    return caller.agency_id
 
 
 CallerOf = Annotated[Caller, Depends(verified_caller)]
@@ -123,13 +123,10 @@ class RequestScope:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request inside its span."""
-        if scope["type"] != "http":
+        if scope["type"] != "http" or scope["path"] in ("/health", "/health/ready"):
             await self._app(scope, receive, send)
             return
         headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
-        if scope["path"].startswith("/health"):
-            await self._app(scope, receive, send)
-            return
         started = time.perf_counter()
         status = 0
 
@@ -140,28 +137,27 @@ class RequestScope:
             await send(message)
 
         attributes = {"http.request.method": scope["method"], "url.path": scope["path"]}
-        with span(f"{scope['method']}", SpanKind.SERVER, parent=headers, attributes=attributes) as current:
+        with span(scope["method"], SpanKind.SERVER, parent=headers, attributes=attributes) as current:
             try:
-                await self._serve(scope, headers, receive, watch)
+                await self._app(scope, self._limited(headers, receive), watch)
             except Exception as error:  # answered inside the span, so that the problem carries its trace id
                 if status:
                     raise
-                await problem_response(from_unforeseen(error))(scope, receive, watch)
+                problem = error if isinstance(error, ProblemError) else from_unforeseen(error)
+                await problem_response(problem)(scope, receive, watch)
             route = getattr(scope.get("route"), "path", scope["path"])
             current.update_name(f"{scope['method']} {route}")
             current.set_attribute("http.route", route)
-            current.set_attribute("http.response.status_code", status)
-            if status >= 500:
-                mark_failed(current, str(status))
-            elapsed_ms = round((time.perf_counter() - started) * 1000, 1)
-            log.info("request", method=scope["method"], route=route, status=status, ms=elapsed_ms)
+            note_status(current, status)
+            ms = round((time.perf_counter() - started) * 1000, 1)
+            log.info("request", method=scope["method"], route=route, status=status, ms=ms)
 
-    async def _serve(self, scope: Scope, headers: Mapping[str, str], receive: Receive, send: Send) -> None:
-        declared = headers.get("content-length", "0")
+    def _limited(self, headers: Mapping[str, str], receive: Receive) -> Receive:
         limit = self._max_body_bytes
+        too_large = ProblemError(413, ProblemCode.PAYLOAD_TOO_LARGE, f"The body is larger than {limit} bytes.")
+        declared = headers.get("content-length", "0")
         if declared.isdecimal() and int(declared) > limit:
-            await problem_response(self._too_large())(scope, receive, send)
-            return
+            raise too_large
         received = 0
 
         async def counted() -> Message:
@@ -169,12 +165,7 @@ class RequestScope:
             message = await receive()
             received += len(message.get("body", b""))
             if received > limit:
-                raise self._too_large()
+                raise too_large
             return message
 
-        await self._app(scope, counted, send)
-
-    def _too_large(self) -> ProblemError:
-        return ProblemError(
-            413, ProblemCode.PAYLOAD_TOO_LARGE, f"The body is larger than {self._max_body_bytes} bytes."
-        )
+        return counted

@@ -4,7 +4,7 @@ Used by `api` (to read the header) and by repositories and services (to look up 
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from uuid import UUID
 
 from fastapi import Request, Response
@@ -19,6 +19,13 @@ HEADER = "Idempotency-Key"
 REPLAYED_HEADER = "Idempotent-Replayed"
 MAX_KEY_LENGTH = 200
 
+_SELECT = """
+SELECT fingerprint, status, body FROM idempotency_keys
+WHERE agency_id = $1 AND caller = $2 AND key = $3 AND expires_at > now()"""
+_INSERT = """
+INSERT INTO idempotency_keys (agency_id, caller, key, fingerprint, status, body)
+VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING RETURNING true"""
+
 
 class IdempotencyMismatch(Exception):
     """This Idempotency-Key was used before with another request."""
@@ -30,7 +37,7 @@ class IdempotencyInProgress(Exception):
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyKey:
-    """A client's key within its caller's scope; `fingerprint` is SHA-256 over method, route and body."""
+    """A client's key within its caller's scope; `fingerprint` is SHA-256 over method, path and body."""
 
     agency_id: UUID
     caller: str
@@ -59,20 +66,15 @@ async def idempotency_key(request: Request, caller: Caller) -> IdempotencyKey | 
     if not 1 <= len(key) <= MAX_KEY_LENGTH or caller.agency_id is None:
         detail = f"{HEADER} must have 1 to {MAX_KEY_LENGTH} characters."
         raise ProblemError(422, ProblemCode.VALIDATION_ERROR, detail)
-    route = request.scope["route"].path
-    digest = hashlib.sha256(f"{request.method} {route}\n".encode() + await request.body()).hexdigest()
+    # The path with its ids, not the route's template: one body may be posted below two parents.
+    path = request.scope["path"]
+    digest = hashlib.sha256(f"{request.method} {path}\n".encode() + await request.body()).hexdigest()
     return IdempotencyKey(caller.agency_id, caller.subject, key, digest)
 
 
 async def select_idempotent_answer(connection: Connection, key: IdempotencyKey) -> StoredAnswer | None:
     """The stored answer of a key; raises `IdempotencyMismatch` when its request was another."""
-    row = await connection.fetchrow(
-        """SELECT fingerprint, status, body FROM idempotency_keys
-           WHERE agency_id = $1 AND caller = $2 AND key = $3 AND expires_at > now()""",
-        key.agency_id,
-        key.caller,
-        key.key,
-    )
+    row = await connection.fetchrow(_SELECT, key.agency_id, key.caller, key.key)
     if row is None:
         return None
     if row["fingerprint"] != key.fingerprint:
@@ -85,17 +87,7 @@ async def insert_idempotent_answer(connection: Connection, key: IdempotencyKey, 
 
     The caller lets the transaction roll back and looks the key up again.
     """
-    inserted = await connection.fetchval(
-        """INSERT INTO idempotency_keys (agency_id, caller, key, fingerprint, status, body)
-           VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING RETURNING true""",
-        key.agency_id,
-        key.caller,
-        key.key,
-        key.fingerprint,
-        answer.status,
-        answer.body,
-    )
-    if inserted is None:
+    if await connection.fetchval(_INSERT, *astuple(key), answer.status, answer.body) is None:
         raise IdempotencyInProgress(IdempotencyInProgress.__doc__)
 
 

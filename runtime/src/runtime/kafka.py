@@ -4,15 +4,17 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import TopicAlreadyExistsError, for_code
+from aiokafka.errors import NoError, ProducerClosed, TopicAlreadyExistsError, for_code
 from aiokafka.partitioner import murmur2
 
 from contracts import dead_letters_v1 as dlq
 from contracts.topics import CONSUMED_MAX_BYTES, PRODUCER_MAX_BYTES, Topic
 from runtime.settings import KafkaSettings
+from runtime.telemetry import carrier_from_headers
 
 # Let every registered topic's largest record through; Kafka's defaults are 1 MiB.
 PARTITION_FETCH_MAX_BYTES = CONSUMED_MAX_BYTES + 64 * 1024
@@ -42,25 +44,25 @@ class Record:
 
 def partition_of(key: str, partitions: int) -> int:
     """Partition of a key: Kafka's default (murmur2), so producers in any language agree."""
-    digest: int = murmur2(key.encode())
-    return (digest & 0x7FFFFFFF) % partitions
+    return int(murmur2(key.encode()) & 0x7FFFFFFF) % partitions
 
 
 async def create_topics(settings: KafkaSettings, topics: Sequence[Topic]) -> list[str]:
     """Create the missing topics and return their names; raises `WrongPartitionCount` for one that differs."""
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
-    await admin.start()
     try:
-        existing = set(await admin.list_topics())
-        missing = [topic for topic in topics if topic.name not in existing]
-        if missing:
-            response = await admin.create_topics([_new_topic(topic, settings) for topic in missing])
-            for name, code, *message in response.topic_errors:
-                error_class = for_code(code)
-                if code != 0 and error_class is not TopicAlreadyExistsError:
-                    raise error_class(f"{name}: {message}")
-        await _check_partitions(admin, settings, [topic.name for topic in topics])
-        return [topic.name for topic in missing]
+        await admin.start()
+        response = await admin.create_topics([_new_topic(topic, settings) for topic in topics])
+        errors = {name: (for_code(code), message) for name, code, *message in response.topic_errors}
+        for name, (error_class, message) in errors.items():
+            if error_class not in (NoError, TopicAlreadyExistsError):
+                raise error_class(f"{name}: {message}")
+        for found in await admin.describe_topics(list(errors)):
+            count, wanted = len(found["partitions"]), settings.kafka_partitions
+            # A topic created just now may not be described yet.
+            if found["error_code"] == 0 and count != wanted:
+                raise WrongPartitionCount(f"{found['topic']} has {count} partitions and KAFKA_PARTITIONS is {wanted}")
+        return [name for name, (error_class, _) in errors.items() if error_class is NoError]
     finally:
         await admin.close()
 
@@ -69,35 +71,25 @@ def _new_topic(topic: Topic, settings: KafkaSettings) -> NewTopic:
     configs = {"cleanup.policy": topic.cleanup, "max.message.bytes": str(topic.max_message_bytes)}
     if topic.retention is not None:
         configs["retention.ms"] = str(int(topic.retention.total_seconds() * 1000))
-    return NewTopic(
-        name=topic.name,
-        num_partitions=settings.kafka_partitions,
-        replication_factor=settings.kafka_replication_factor,
-        topic_configs=configs,
-    )
+    return NewTopic(topic.name, settings.kafka_partitions, settings.kafka_replication_factor, topic_configs=configs)
 
 
-async def _check_partitions(admin: AIOKafkaAdminClient, settings: KafkaSettings, names: list[str]) -> None:
-    for _ in range(50):  # a new topic's metadata needs a moment to spread
-        described = await admin.describe_topics(names)
-        if all(topic["error_code"] == 0 for topic in described):
-            break
-        await asyncio.sleep(0.1)
-    for topic in described:
-        count = len(topic["partitions"])
-        if count != settings.kafka_partitions:
-            raise WrongPartitionCount(
-                f"{topic['topic']} has {count} partitions and KAFKA_PARTITIONS is {settings.kafka_partitions}"
-            )
+async def _started(client: Any) -> Any:
+    """Start a consumer or producer; one that fails to start is left closed."""
+    try:
+        await client.start()
+    except BaseException:
+        await client.stop()
+        raise
+    return client
 
 
-def new_producer(bootstrap_servers: str, *, linger_ms: int = 0) -> AIOKafkaProducer:
+def new_producer(bootstrap_servers: str) -> AIOKafkaProducer:
     """An idempotent `acks=all` producer that takes records up to the registry's limit; the caller starts it."""
     return AIOKafkaProducer(
         bootstrap_servers=bootstrap_servers,
         acks="all",
         enable_idempotence=True,
-        linger_ms=linger_ms,
         max_request_size=PRODUCER_MAX_BYTES,
         max_batch_size=256 * 1024,
         request_timeout_ms=30_000,
@@ -105,92 +97,91 @@ def new_producer(bootstrap_servers: str, *, linger_ms: int = 0) -> AIOKafkaProdu
 
 
 async def abort_producer(producer: AIOKafkaProducer) -> None:
-    """Stop a producer without flushing, so that nothing it still holds is ever sent.
+    """Stop a producer at once: nothing it still holds is ever sent, and whoever waits for it gets `ProducerClosed`.
 
-    `stop()` would first send what is queued: after a timeout that would put old records behind newer ones.
-    aiokafka has no public way to do this, hence the private names.
+    `stop()` would first send what is queued: after a timeout that would put old records behind newer ones. aiokafka
+    has no public way to do this, hence the private names.
     """
     producer._closed = True
-    if producer._sender is not None:
-        await producer._sender.close()
+    sender = producer._sender.sender_task
+    # Cancelled once, the sender still waits for what is in flight, half a minute when the broker hangs.
+    while sender is not None and not sender.done():
+        sender.cancel()
+        await asyncio.sleep(0)
+    producer._message_accumulator.fail_all(ProducerClosed())
     await producer.client.close()
 
 
-class DeadLetters:
+class TopicWriter:
+    """One producer for many callers at once, started when first needed and made anew after a failure."""
+
+    def __init__(self, bootstrap_servers: str) -> None:
+        self._bootstrap_servers = bootstrap_servers
+        self._producer: AIOKafkaProducer | None = None
+        self._consumer: AIOKafkaConsumer | None = None
+        self._starting = asyncio.Lock()
+
+    async def producer(self) -> AIOKafkaProducer:
+        """The producer, started."""
+        async with self._starting:
+            self._producer = self._producer or await _started(new_producer(self._bootstrap_servers))
+            return self._producer
+
+    async def send(
+        self, topic: str, partition: int | None, key: bytes, value: bytes, headers: Sequence[tuple[str, bytes]] = ()
+    ) -> None:
+        """Write one record (without `partition`: to that of its key); returns after Kafka's acknowledgement."""
+        producer = await self.producer()
+        try:
+            await producer.send_and_wait(topic, value=value, key=key, partition=partition, headers=list(headers))
+        except BaseException:
+            if producer is self._producer:
+                await self.abort()
+            raise
+
+    async def abort(self) -> None:
+        """Drop the producer with all it still holds; the next use starts a fresh one."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await abort_producer(producer)
+
+    async def end_offset(self, topic: str, partition: int) -> int:
+        """The offset the next record of a partition will get."""
+        async with self._starting:
+            self._consumer = self._consumer or await _started(
+                AIOKafkaConsumer(bootstrap_servers=self._bootstrap_servers, enable_auto_commit=False)
+            )
+        place = TopicPartition(topic, partition)
+        return int((await self._consumer.end_offsets([place]))[place])
+
+    async def close(self) -> None:
+        """Close both clients."""
+        await self.abort()
+        if self._consumer is not None:
+            await self._consumer.stop()
+
+
+class DeadLetters(TopicWriter):
     """Puts what a service could not process into `<topic>.<service>.dlq`, original bytes and origin headers."""
 
     def __init__(self, bootstrap_servers: str, service: str) -> None:
-        self._bootstrap_servers = bootstrap_servers
+        super().__init__(bootstrap_servers)
         self._service = service
-        self._producer: AIOKafkaProducer | None = None
 
     async def put(self, topic: Topic, record: Record, error: Exception) -> None:
         """Store one record durably; returns after Kafka's acknowledgement."""
-        if self._producer is None:
-            producer = new_producer(self._bootstrap_servers)
-            await producer.start()
-            self._producer = producer
-        reason = f"{error}"[:MAX_REASON_LENGTH]
         headers = [
             (dlq.HEADER_TOPIC, record.topic.encode()),
             (dlq.HEADER_PARTITION, str(record.partition).encode()),
             (dlq.HEADER_OFFSET, str(record.offset).encode()),
             (dlq.HEADER_KEY, record.key or b""),
             (dlq.HEADER_ERROR, type(error).__name__.encode()),
-            (dlq.HEADER_REASON, reason.encode("utf-8", "replace")),
+            (dlq.HEADER_REASON, str(error)[:MAX_REASON_LENGTH].encode("utf-8", "replace")),
             (dlq.HEADER_SERVICE, self._service.encode()),
             (dlq.HEADER_FAILED_AT, datetime.now(UTC).isoformat().encode()),
             *((dlq.HEADER_TOMBSTONE, b"1") for _ in range(record.value is None)),
-            *((key, value) for key, value in record.headers if key in ("traceparent", "tracestate")),
+            *((name, value.encode()) for name, value in carrier_from_headers(record.headers).items()),
         ]
+        key = dlq.dead_letter_key(record.topic, record.partition, record.offset)
         # A null value would delete the letter from the compacted topic: a tombstone is kept as empty bytes.
-        await self._producer.send_and_wait(
-            topic.dead_letter_name(self._service),
-            value=record.value or b"",
-            key=dlq.dead_letter_key(record.topic, record.partition, record.offset),
-            headers=headers,
-        )
-
-    async def close(self) -> None:
-        """Flush and close the producer, if one was needed."""
-        if self._producer is not None:
-            await self._producer.stop()
-
-
-class TopicWriter:
-    """Writes single records to chosen partitions and reads end offsets; for states that do not go by the outbox."""
-
-    def __init__(self, bootstrap_servers: str) -> None:
-        self._bootstrap_servers = bootstrap_servers
-        self._producer: AIOKafkaProducer | None = None
-        self._consumer: AIOKafkaConsumer | None = None
-
-    async def send(self, topic: str, partition: int, key: bytes, value: bytes) -> None:
-        """Write one record; returns after Kafka's acknowledgement. A failure drops the producer for a fresh one."""
-        if self._producer is None:
-            producer = new_producer(self._bootstrap_servers)
-            await producer.start()
-            self._producer = producer
-        try:
-            await self._producer.send_and_wait(topic, value=value, key=key, partition=partition)
-        except BaseException:
-            failed, self._producer = self._producer, None
-            await abort_producer(failed)
-            raise
-
-    async def end_offset(self, topic: str, partition: int) -> int:
-        """The offset the next record of a partition will get."""
-        if self._consumer is None:
-            consumer = AIOKafkaConsumer(bootstrap_servers=self._bootstrap_servers, enable_auto_commit=False)
-            await consumer.start()
-            self._consumer = consumer
-        offsets = await self._consumer.end_offsets([TopicPartition(topic, partition)])
-        offset: int = offsets[TopicPartition(topic, partition)]
-        return offset
-
-    async def close(self) -> None:
-        """Close both clients."""
-        if self._producer is not None:
-            await abort_producer(self._producer)
-        if self._consumer is not None:
-            await self._consumer.stop()
+        await self.send(topic.dead_letter_name(self._service), None, key, record.value or b"", headers)

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from types import TracebackType
 from typing import Self
 
 from runtime.logs import get_logger
@@ -22,9 +21,7 @@ class Loops:
         """Nothing to open; tasks start when they are added."""
         return self
 
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         """Cancel every loop and wait for it."""
         for task in self._tasks:
             task.cancel()
@@ -48,9 +45,12 @@ class Loops:
             while True:
                 started = asyncio.get_running_loop().time()
                 try:
-                    await run()
-                    return
-                except Exception as error:  # the loop must outlive whatever its step runs into
+                    return await run()
+                except (Exception, asyncio.CancelledError) as error:  # it must outlive whatever its step runs into
+                    task = asyncio.current_task()
+                    # aiokafka's stop() can raise the cancellation of its own tasks into us, who are not cancelled.
+                    if isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling()):
+                        raise
                     if asyncio.get_running_loop().time() - started > MAX_BACKOFF_S * 2:
                         pause_s = 0.1
                     log.warning("loop failed, starting again", loop=name, error=repr(error), in_s=pause_s)

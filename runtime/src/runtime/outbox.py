@@ -1,7 +1,7 @@
 """The outbox: rows written in the transaction of a change; `runtime.relay` sends them. Called by repositories."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass
 from typing import Any
 from uuid import UUID
 
@@ -15,7 +15,10 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, now(), $8, $9, $10)"""
 
 @dataclass(frozen=True, slots=True)
 class OutboxRow:
-    """One event to be sent; `shard` is the partition of `key`, `data` the event model as JSON-ready dict."""
+    """One event to be sent; `shard` is the partition of `key`, `data` the event model as JSON-ready dict.
+
+    The fields stand in the order of the insert.
+    """
 
     event_id: UUID
     topic: str
@@ -25,22 +28,9 @@ class OutboxRow:
     subject: str
     agency_id: UUID
     data: dict[str, Any]
-    trace: dict[str, str] = field(default_factory=carrier_of)
 
 
 async def insert_outbox_rows(connection: Connection, rows: Sequence[OutboxRow]) -> None:
     """Write events in the transaction of their change; they carry the current trace."""
-    for row in rows:
-        await connection.execute(
-            _INSERT,
-            row.event_id,
-            row.topic,
-            row.shard,
-            row.key,
-            row.type,
-            row.subject,
-            row.agency_id,
-            row.data,
-            row.trace.get("traceparent"),
-            row.trace.get("tracestate"),
-        )
+    trace = [carrier_of().get(name) for name in ("traceparent", "tracestate")]
+    await connection.executemany(_INSERT, [(*astuple(row), *trace) for row in rows])

@@ -24,9 +24,9 @@ log = get_logger(__name__)
 
 DEADLOCK_BACKOFF_S = (0.1, 0.2)
 _DEADLOCK_STATES = frozenset({"40P01", "40001"})
-# Class 08 connection, 53 resources, 57 operator intervention, 55P03 lock not available, 25P03/25P04 session timeouts.
-_TRANSIENT_CLASSES = ("08", "53", "57", "40")
-_TRANSIENT_STATES = frozenset({"55P03", "25P03", "25P04"})
+# Classes 08 connection, 40 rollback, 53 resources, 57 operator intervention; 55P03 lock not available, 25P03/25P04
+# session timeouts.
+_TRANSIENT = ("08", "40", "53", "57", "55P03", "25P03", "25P04")
 
 Result = TypeVar("Result")
 
@@ -35,13 +35,10 @@ class DeadlockPersists(Exception):
     """Database deadlock detected. Please retry your request."""
 
 
-def _encode_json(value: Any) -> str:
-    return orjson.dumps(value).decode()
-
-
 async def _prepare(connection: Any) -> None:
     for name in ("json", "jsonb"):
-        await connection.set_type_codec(name, encoder=_encode_json, decoder=orjson.loads, schema="pg_catalog")
+        as_text = {"encoder": lambda value: orjson.dumps(value).decode(), "decoder": orjson.loads}
+        await connection.set_type_codec(name, **as_text, schema="pg_catalog")
     # asyncpg's own UUID is a subclass that orjson refuses.
     await connection.set_type_codec("uuid", encoder=str, decoder=UUID, schema="pg_catalog")
 
@@ -50,8 +47,8 @@ async def _leave_as_is(connection: Any) -> None:
     """Replaces the pool's reset query, a round trip: transactions here only use SET LOCAL and transaction locks."""
 
 
-async def create_pool(dsn: str, *, size: int, application_name: str, statement_timeout_ms: int = 15_000) -> Pool:
-    """A pool of at most `size` connections; a lock is waited for at most 5 s, a statement `statement_timeout_ms`."""
+async def create_pool(dsn: str, *, size: int, application_name: str) -> Pool:
+    """A pool of at most `size` connections; a lock is waited for at most 5 s, a statement at most 15 s."""
     return await asyncpg.create_pool(
         dsn,
         min_size=min(2, size),
@@ -62,7 +59,7 @@ async def create_pool(dsn: str, *, size: int, application_name: str, statement_t
         max_inactive_connection_lifetime=60,
         server_settings={
             "application_name": application_name,
-            "statement_timeout": str(statement_timeout_ms),
+            "statement_timeout": "15000",
             "lock_timeout": "5000",
             "idle_in_transaction_session_timeout": "30000",
             "timezone": "UTC",
@@ -96,10 +93,11 @@ def sqlstate(error: BaseException) -> str | None:
 
 def is_transient(error: BaseException) -> bool:
     """True when trying again later can succeed: connection lost, resources, shutdown, lock timeout, deadlock."""
-    state = sqlstate(error)
-    if state is not None:
-        return state[:2] in _TRANSIENT_CLASSES or state in _TRANSIENT_STATES
-    return isinstance(error, OSError | asyncio.TimeoutError | asyncpg.InterfaceError | DeadlockPersists)
+    if isinstance(error, asyncpg.PostgresError):
+        return (error.sqlstate or "").startswith(_TRANSIENT)
+    if isinstance(error, asyncpg.InterfaceError):  # the driver's, for lost connections and for wrong calls alike
+        return any(word in str(error) for word in ("closed", "closing", "released back to the pool"))
+    return isinstance(error, OSError | DeadlockPersists)  # a TimeoutError is an OSError
 
 
 async def retrying_deadlocks(use_case: Callable[[], Awaitable[Result]]) -> Result:

@@ -2,18 +2,23 @@
 
 from typing import TypeVar
 
+import click
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
-class SettingsError(Exception):
-    """The environment is not complete; the message names each variable and what to do."""
+class SettingsError(click.ClickException):
+    """The environment is not complete; the message names each variable and what to do. Ends a command with 2."""
+
+    exit_code = 2
 
 
-class ServiceSettings(BaseSettings):
-    """What every service needs. Environment variables are the upper-case field names."""
-
+class _Settings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="ignore")
+
+
+class ServiceSettings(_Settings):
+    """What every service needs. Environment variables are the upper-case field names."""
 
     host: str = "127.0.0.1"
     port: int = Field(ge=1, le=65535)
@@ -21,20 +26,16 @@ class ServiceSettings(BaseSettings):
     log_level: str = "INFO"
 
 
-class KafkaSettings(BaseSettings):
+class KafkaSettings(_Settings):
     """Where Kafka is. `kafka_partitions` must equal the partition count the topics were created with."""
-
-    model_config = SettingsConfigDict(frozen=True, extra="ignore")
 
     kafka_bootstrap_servers: str
     kafka_partitions: int = Field(default=6, ge=1, le=1000)
     kafka_replication_factor: int = Field(default=1, ge=1, le=5)
 
 
-class PostgresSettings(BaseSettings):
+class PostgresSettings(_Settings):
     """Three roles of one database: the application's, the cross-agency workers', and the migrations' owner."""
-
-    model_config = SettingsConfigDict(frozen=True, extra="ignore")
 
     database_url: SecretStr
     system_database_url: SecretStr

@@ -8,7 +8,6 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
-from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
@@ -16,11 +15,12 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.util.types import Attributes
 
 _PROPAGATOR = TraceContextTextMapPropagator()
 _TRACER = trace.get_tracer("pms")
 
-AttributeValue = str | int | float | bool
+Carrier = Mapping[str, str]
 
 
 def configure_telemetry(service: str) -> None:
@@ -36,48 +36,45 @@ def configure_telemetry(service: str) -> None:
 
 @contextmanager
 def span(
-    name: str,
-    kind: SpanKind = SpanKind.INTERNAL,
-    *,
-    parent: Mapping[str, str] | None = None,
-    attributes: Mapping[str, AttributeValue] | None = None,
+    name: str, kind: SpanKind = SpanKind.INTERNAL, *, parent: Carrier | None = None, attributes: Attributes = None
 ) -> Iterator[Span]:
     """A span that is current inside the block; `parent` is a carrier of W3C headers, else the current span.
 
     An exception marks the span as failed and passes on.
     """
-    context = _PROPAGATOR.extract(carrier=parent) if parent is not None else otel_context.get_current()
-    with _TRACER.start_as_current_span(name, context=context, kind=kind, attributes=attributes) as current:
+    context = None if parent is None else _PROPAGATOR.extract(parent)
+    with _TRACER.start_as_current_span(name, context, kind, attributes) as current:
         yield current
 
 
-def publish_span(name: str, carrier: Mapping[str, str], attributes: Mapping[str, AttributeValue]) -> Span:
+def publish_span(name: str, carrier: Carrier, attributes: Attributes) -> Span:
     """A PRODUCER span as child of a stored context; not made current, the caller ends it."""
-    context = _PROPAGATOR.extract(carrier=carrier)
-    return _TRACER.start_span(name, context=context, kind=SpanKind.PRODUCER, attributes=attributes)
+    return _TRACER.start_span(name, _PROPAGATOR.extract(carrier), SpanKind.PRODUCER, attributes)
 
 
 def carrier_of(current: Span | None = None) -> dict[str, str]:
     """W3C headers of a span (default: the current one); empty when there is none."""
     carrier: dict[str, str] = {}
-    context = trace.set_span_in_context(current) if current is not None else otel_context.get_current()
-    _PROPAGATOR.inject(carrier, context=context)
+    _PROPAGATOR.inject(carrier, None if current is None else trace.set_span_in_context(current))
     return carrier
 
 
 def carrier_from_headers(headers: Iterable[tuple[str, bytes]]) -> dict[str, str]:
     """W3C headers among the headers of a Kafka record."""
-    return {
-        key: value.decode("latin-1")
-        for key, value in headers
-        if key in ("traceparent", "tracestate") and value is not None
-    }
+    return {name: value.decode("latin-1") for name, value in headers if name in _PROPAGATOR.fields and value}
 
 
 def current_trace_id() -> str | None:
     """Trace id of the current span, 32 hexadecimal digits."""
     context = trace.get_current_span().get_span_context()
     return format(context.trace_id, "032x") if context.is_valid else None
+
+
+def note_status(current: Span, status: int) -> None:
+    """Note the status of an HTTP answer, one's own or another's; from 500 on the span has failed."""
+    current.set_attribute("http.response.status_code", status)
+    if status >= 500:
+        mark_failed(current, str(status))
 
 
 def mark_failed(current: Span, reason: str) -> None:

@@ -12,6 +12,8 @@ import jwt
 
 ISSUER = "pms"
 AUDIENCE = "pms-services"
+ALGORITHM = "HS256"
+REQUIRED = ["iss", "aud", "sub", "exp", "nbf"]
 MAX_LIFETIME_S = 300
 LEEWAY_S = 5
 SERVICE_ROLE = "service"
@@ -32,8 +34,8 @@ class Caller:
 
     @property
     def is_service(self) -> bool:
-        """True for another service of the suite on an internal route."""
-        return SERVICE_ROLE in self.roles
+        """True for another service of the suite on an internal route; a caller with an agency is none."""
+        return self.agency_id is None and SERVICE_ROLE in self.roles
 
 
 def issue_token(
@@ -43,18 +45,10 @@ def issue_token(
     if len(secret.encode()) < MIN_SECRET_BYTES:
         raise ValueError("JWT_SECRET must have at least 32 bytes")
     now = int(time.time())
-    claims: dict[str, object] = {
-        "iss": ISSUER,
-        "aud": AUDIENCE,
-        "sub": subject,
-        "roles": sorted(roles),
-        "iat": now,
-        "nbf": now,
-        "exp": now + min(lifetime_s, MAX_LIFETIME_S),
-    }
-    if agency_id is not None:
-        claims["agency_id"] = str(agency_id)
-    return jwt.encode(claims, secret, algorithm="HS256")
+    times = {"iat": now, "nbf": now, "exp": now + min(lifetime_s, MAX_LIFETIME_S)}
+    whose = {} if agency_id is None else {"agency_id": str(agency_id)}
+    claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": subject, "roles": sorted(roles), **whose, **times}
+    return jwt.encode(claims, secret, algorithm=ALGORITHM)
 
 
 def issue_service_token(secret: str, service: str) -> str:
@@ -66,13 +60,7 @@ def verify_token(secret: str, token: str) -> Caller:
     """The caller a token speaks for; raises `InvalidToken` saying why."""
     try:
         claims = jwt.decode(
-            token,
-            secret,
-            algorithms=["HS256"],
-            issuer=ISSUER,
-            audience=AUDIENCE,
-            leeway=LEEWAY_S,
-            options={"require": ["iss", "aud", "sub", "exp", "nbf"]},
+            token, secret, [ALGORITHM], {"require": REQUIRED}, issuer=ISSUER, audience=AUDIENCE, leeway=LEEWAY_S
         )
         agency = claims.get("agency_id")
         roles = claims.get("roles", [])

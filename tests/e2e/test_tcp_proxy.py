@@ -1,0 +1,91 @@
+"""Proves the proxy the fault tests stand on: what it lets through, delays, keeps back and cuts, by direction."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+
+from tests.e2e.infra.tcp_proxy import TcpProxy
+
+PATIENCE_S = 5.0
+
+
+class Upstream:
+    """A server that notes what it hears and answers each line with "heard <line>"."""
+
+    def __init__(self) -> None:
+        self.heard: list[bytes] = []
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while line := await reader.readline():
+            self.heard.append(line)
+            writer.write(b"heard " + line)
+        writer.close()
+
+
+@asynccontextmanager
+async def proxied() -> AsyncIterator[tuple[Upstream, TcpProxy, asyncio.StreamReader, asyncio.StreamWriter]]:
+    upstream = Upstream()
+    server = await asyncio.start_server(upstream.serve, "127.0.0.1", 0)
+    async with asyncio.timeout(PATIENCE_S), TcpProxy(*server.sockets[0].getsockname()) as proxy:
+        reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+        yield upstream, proxy, reader, writer
+        writer.close()
+    server.close()
+
+
+async def test_it_passes_everything_on_by_default() -> None:
+    async with proxied() as (upstream, _, reader, writer):
+        writer.write(b"one\n")
+        assert await reader.readline() == b"heard one\n"
+        assert upstream.heard == [b"one\n"]
+
+
+async def test_it_lets_a_marked_message_through_and_keeps_the_answer_back() -> None:
+    async with proxied() as (upstream, proxy, reader, writer):
+        proxy.withhold_answers_after(b"COMMIT 7")
+        writer.write(b"BEGIN\n")
+        assert await reader.readline() == b"heard BEGIN\n"
+        for part in (b"COM", b"MIT 7\n"):  # split between two segments
+            writer.write(part)
+            await writer.drain()
+            await asyncio.sleep(0.05)
+        connection = await proxy.wait_until_answer_withheld(b"COMMIT 7")
+        assert upstream.heard == [b"BEGIN\n", b"COMMIT 7\n"]
+        assert bytes(connection.withheld["to_client"]) == b"heard COMMIT 7\n"
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reader.readline(), 0.1)
+
+
+async def test_it_keeps_requests_back_so_that_the_server_never_hears_them() -> None:
+    async with proxied() as (upstream, proxy, reader, writer):
+        writer.write(b"one\n")
+        await reader.readline()
+        proxy.withhold("to_server")
+        writer.write(b"two\n")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reader.readline(), 0.1)
+        assert upstream.heard == [b"one\n"]
+
+
+async def test_it_delays_one_direction() -> None:
+    async with proxied() as (_, proxy, reader, writer):
+        proxy.delay_s["to_client"] = 0.2
+        began = time.monotonic()
+        writer.write(b"one\n")
+        await reader.readline()
+        assert time.monotonic() - began >= 0.2
+
+
+async def test_it_cuts_connections() -> None:
+    async with proxied() as (_, proxy, reader, writer):
+        writer.write(b"one\n")
+        await reader.readline()
+        proxy.cut()
+        with suppress(ConnectionError):  # closed or reset
+            assert await reader.read() == b""
+        assert proxy.connections[0].writers[0].is_closing()
