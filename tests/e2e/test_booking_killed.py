@@ -24,12 +24,14 @@ KILLS = 2
 ACKNOWLEDGED_BEFORE_KILL = 30
 PROPERTIES = 4
 AT_ONCE = 5
+RETRY_AFTER_S = 0.2
 
 
 async def retry_until_booked(load: Load, attempt: Attempt) -> None:
     async def look() -> None:
         await load.ask(attempt)
         if not attempt.is_acknowledged:
+            await asyncio.sleep(RETRY_AFTER_S)
             raise NotYet(f"{attempt.reply}")
 
     await until(look, "the retry to be acknowledged")

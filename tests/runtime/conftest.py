@@ -148,7 +148,7 @@ async def empty_outbox(system_pool: Pool) -> Pool:
 
 @dataclass(frozen=True)
 class TopicOf:
-    """A fresh topic with its dead letters, and reading of both from the first record on."""
+    """A fresh topic, and reading of it and its dead letters from the first record on."""
 
     topic: Topic
     settings: KafkaSettings
@@ -188,10 +188,7 @@ async def new_topic(settings: KafkaSettings, partitions: int) -> TopicOf:
     """A fresh topic of that many partitions."""
     settings = settings.model_copy(update={"kafka_partitions": partitions})
     topic = topic_named(f"runtime.{uuid.uuid4().hex[:8]}.v1")
-    letters = topic_named(
-        topic.dead_letter_name(SERVICE), cleanup="compact,delete", max_message_bytes=PRODUCER_MAX_BYTES
-    )
-    await create_topics(settings, [topic, letters])
+    await create_topics(settings, [topic])
     return TopicOf(topic, settings)
 
 
@@ -199,6 +196,15 @@ async def new_topic(settings: KafkaSettings, partitions: int) -> TopicOf:
 async def single(kafka_settings: KafkaSettings) -> TopicOf:
     """A fresh topic of one partition."""
     return await new_topic(kafka_settings, 1)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def with_letters(single: TopicOf) -> TopicOf:
+    """A fresh topic of one partition with its dead letters."""
+    name = single.topic.dead_letter_name(SERVICE)
+    letters = topic_named(name, cleanup="compact,delete", max_message_bytes=PRODUCER_MAX_BYTES)
+    await create_topics(single.settings, [letters])
+    return single
 
 
 @pytest_asyncio.fixture(loop_scope="session")

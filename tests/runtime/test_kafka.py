@@ -143,7 +143,8 @@ async def test_a_writer_without_a_broker_fails_and_leaves_nothing_open() -> None
 
 
 @pytest.mark.stack
-async def test_a_dead_letter_keeps_the_bytes_and_names_their_origin(single: TopicOf) -> None:
+async def test_a_dead_letter_keeps_the_bytes_and_names_their_origin(with_letters: TopicOf) -> None:
+    single = with_letters
     letters = DeadLetters(single.settings.kafka_bootstrap_servers, SERVICE)
     traceparent = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     headers = (("traceparent", traceparent), ("other", b"x"))

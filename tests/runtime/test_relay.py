@@ -106,7 +106,7 @@ async def test_rows_of_a_transaction_that_rolled_back_are_never_sent(narrow: Out
 async def test_a_wake_up_sends_at_once_and_polling_finds_what_nobody_announced(
     narrow: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runtime.relay, "POLL_S", 1.5)
+    monkeypatch.setattr(runtime.relay, "POLL_S", 0.8)
     (key,) = keys_of(1)
     async with relaying(narrow.pool, narrow.of) as relay:
         await narrow.add([key])
@@ -114,7 +114,7 @@ async def test_a_wake_up_sends_at_once_and_polling_finds_what_nobody_announced(
         await asyncio.sleep(0.1)
         await narrow.add([key])
         relay.wake()
-        await narrow.drained(timeout_s=1.0)
+        await narrow.drained(timeout_s=0.6)
         await narrow.add([key])
         await narrow.drained(timeout_s=4.0)
 
@@ -143,13 +143,14 @@ async def test_a_kill_between_send_and_mark_produces_only_duplicates(outbox: Out
     await outbox.add_many(keys, 200)
     async with outbox.pool.acquire() as locker, locker.transaction():
         await locker.fetch("SELECT id FROM outbox FOR UPDATE")
-        async with relaying(outbox.pool, outbox.of):
+        async with relaying(outbox.pool, outbox.of) as killed:
 
             async def all_sent() -> bool | None:
                 return sum(map(len, (await outbox.numbers()).values())) >= 200 or None
 
             await eventually(all_sent, "200 events on the topic", timeout_s=4.5)
             assert await outbox.unsent() == 200
+    await killed.close()  # spares the wait for its lease, which another test has
     await outbox.add_many(keys, 100)
     async with relaying(outbox.pool, outbox.of):
         await outbox.drained()
@@ -259,7 +260,7 @@ async def test_one_relay_holds_all_leases_until_it_gives_them_back(outbox: Outbo
 
     async with relaying(outbox.pool, outbox.of) as first, relaying(outbox.pool, outbox.of):
         (owner,) = await eventually(has_holder, "a holder of the leases")
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(runtime.relay.LEASE_RENEWAL_S + 0.1)
         assert await holders(outbox.pool) == {owner}
         await first.close()
 

@@ -6,13 +6,13 @@ still to be told, no revision undecided, every replica at the ledger's versions,
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from contracts.topics import BOOKING_RESERVATIONS, TOPICS
 from deploy.local.journey_client import NotYet, Unexpected, until
 from deploy.local.services import BOOKING
-from tests.e2e.infra.running import Running
+from tests.e2e.infra.running import TODAY, Running
 from tests.e2e.infra.topic_reader import first_appearances
 
 PATIENCE_S = 45.0
@@ -77,7 +77,7 @@ async def ledger_versions(running: Running) -> dict[str, int]:
 async def digests(running: Running, base_url: str, page: int = PAGE) -> Digests:
     """(version, digest) of every property as booking or a replica of availability answers them, page by page."""
     # Two days back: what ended before that a cache may have forgotten.
-    after = datetime.now(UTC).date() - timedelta(days=2)
+    after = TODAY - timedelta(days=2)
     params: dict[str, str] = {"after": str(after), "limit": str(page)}
     found: Digests = {}
     async with running.service_api(base_url) as api:

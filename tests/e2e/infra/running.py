@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 else:
     Pool = asyncpg.Pool
 
+# Read once: a session that runs past midnight must not mix two days.
+TODAY = datetime.now(UTC).date()
 BOOKING_ROLES = ("api", "relay", "consumer", "worker")
 # Exported soon after a span ends: by default up to 5 s later.
 SOON_EXPORTED = {"OTEL_BSP_SCHEDULE_DELAY": "200"}
@@ -145,7 +147,7 @@ async def started_suite(supervisor: Supervisor, stack: Stack, suite: Suite) -> A
 
 def days(first: int, last: int) -> tuple[date, date]:
     """Nights from `first` to before `last`, counted from 30 days after today."""
-    day = datetime.now(UTC).date() + timedelta(days=30)
+    day = TODAY + timedelta(days=30)
     return day + timedelta(days=first), day + timedelta(days=last)
 
 
