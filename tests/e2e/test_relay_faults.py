@@ -95,7 +95,8 @@ async def test_a_read_that_names_a_version_the_cache_does_not_have_goes_to_the_l
     running: Running, roles: dict[str, str], scene: Scene
 ) -> None:
     await drain(running)
-    with frozen(running, roles["relay"]):
+    # The worker too: the snapshots it publishes would bring the cache up to date without the relay.
+    with frozen(running, roles["relay"], roles["worker"]):
         booked = (await scene.agency.book(scene.property_id, STAY)).expect(201)
         with pytest.raises(Unexpected, match="events not sent yet"):
             await drain(running, patience_s=0.2)
