@@ -14,8 +14,8 @@ from tests.e2e.infra.running import Running, days
 
 pytestmark = pytest.mark.e2e
 
-PROPERTIES = 25
-PAGE = 7
+PROPERTIES = 15
+PAGE = 4
 
 
 async def test_availability_restarted_from_nothing_equals_the_ledger(running: Running) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import asyncpg
 import pytest
@@ -194,11 +195,26 @@ async def test_an_error_of_the_handler_is_tried_three_times_before_it_is_poison(
     assert b"KeyError in 3 attempts" in dict(letter.headers)[dlq.HEADER_REASON]
 
 
-async def test_any_bytes_reach_the_handler_as_they_are(lane: Lane) -> None:
+async def test_any_bytes_and_headers_reach_the_handler_as_they_are(lane: Lane) -> None:
     values = [b"", b"{", b"\xff\xfe", b'{"a": 1}', b"null", None, b"x" * 2_000_000, b"end"]
+    headers: list[tuple[str, Any]] = [
+        ("content-type", b"application/json"),
+        ("traceparent", b"\xff"),
+        ("reply_to", b"elsewhere"),
+        ("nothing", None),
+    ]
     await lane.write(*values)
-    async with lane.consumed(lane.note):
-        await lane.saw(*values)
+    await lane.write(*values, headers=headers)
+    found: list[Record] = []
+
+    async def handle(record: Record) -> None:
+        found.append(record)
+        await lane.note(record)
+
+    async with lane.consumed(handle):
+        await lane.saw(*values, *values)
+    assert [record.headers for record in found] == [()] * len(values) + [tuple(headers)] * len(values)
+    assert {record.key for record in found} == {b"key"}
 
 
 async def test_dead_letters_are_waited_for_while_they_cannot_be_written(

@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
@@ -150,7 +151,7 @@ class Consumers:
                 self._in_hand -= 1
                 self._last_seen = time.monotonic()
 
-        subscriber(consume, decoder=_raw_body)
+        subscriber(consume, parser=_parse)
 
     async def stop(self) -> None:
         """Leave the group; a record in hand is delivered again to whoever takes over."""
@@ -165,10 +166,12 @@ class Consumers:
 
 
 def _has_partitions(broker: KafkaBroker) -> bool:
-    consumers = [getattr(subscriber, "consumer", None) for subscriber in broker.subscribers]
-    return any(consumer is not None and consumer.assignment() for consumer in consumers)
+    consumers = (getattr(subscriber, "consumer", None) for subscriber in broker.subscribers)
+    return any(consumer.assignment() for consumer in consumers if consumer is not None)
 
 
-async def _raw_body(message: KafkaMessage) -> bytes:
-    """Keeps the bytes: the default decoder parses JSON outside the handler, where an error cannot be handled."""
-    return bytes(message.body or b"")
+async def _parse(raw: Any, parse: Any) -> Any:
+    """FastStream parses headers and body outside the handler, where an error skips the record: it sees neither."""
+    message = await parse(replace(raw, value=b"", headers=()))
+    message.raw_message = raw
+    return message

@@ -10,7 +10,6 @@ from opentelemetry.trace import SpanKind
 from runtime.telemetry import carrier_of, note_status, span
 
 CONNECT_TIMEOUT_S = 2.0
-CONNECTIONS = 100
 
 
 class UpstreamUnavailable(Exception):
@@ -42,7 +41,7 @@ class HttpClient:
 
     async def __aenter__(self) -> Self:
         """Open the connection pool."""
-        connector = aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=30)
+        connector = aiohttp.TCPConnector(keepalive_timeout=30)  # at most 100 connections
         no_cookies = aiohttp.DummyCookieJar()  # one session serves many callers
         self._session = aiohttp.ClientSession(connector=connector, cookie_jar=no_cookies, auto_decompress=False)
         return self
