@@ -52,7 +52,8 @@ async def test_application_and_system_roles_own_nothing_and_have_no_special_righ
         list(ROLES),
     )
     owners = await admin.fetch(
-        "SELECT datname, pg_get_userbyid(datdba) FROM pg_database WHERE datname ~ '^pms_' ORDER BY 1"
+        "SELECT datname, pg_get_userbyid(datdba) FROM pg_database"
+        " WHERE datname IN ('pms_booking', 'pms_channel_sync') ORDER BY 1"
     )
     await admin.close()
     assert len(rows) == 6
