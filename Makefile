@@ -8,6 +8,9 @@ REPEAT ?= 20
 BIN := .venv/bin
 PACKAGES := contracts rules runtime services/booking services/availability services/channel-sync services/gateway
 READY := .venv/.ready
+# Test files are dealt to this many processes, in order: a folder's files share what its fixtures start.
+WORKERS ?= 2
+TESTS := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 LOCAL := $(BIN)/python -m deploy.local
 
 .PHONY: help run stop clean token migrate seed check test prove bench contracts schema logs lock
@@ -44,18 +47,18 @@ check: $(READY) ## format, lint, types, import rules, fast tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m contracts --check
-	$(BIN)/python -m pytest -q -m "not stack and not e2e and not containers and not browser"
+	$(TESTS) -q -m "not stack and not e2e and not containers and not browser"
 
 test: $(READY) ## all tests, on a real PostgreSQL and a real Kafka
 	$(LOCAL) download
-	$(BIN)/python -m pytest
+	$(TESTS)
 
 prove: $(READY) ## the end-to-end tests REPEAT times each (20): what is rare must show
 	$(LOCAL) download
 	PMS_REPEAT=$(REPEAT) $(BIN)/python -m pytest -m e2e
 
 bench: $(READY) ## the benchmarks
-	if compgen -G "tests/bench/test_*.py" >/dev/null; then $(LOCAL) download && $(BIN)/python -m pytest tests/bench -s; \
+	if compgen -G "tests/bench/test_*.py" >/dev/null; then $(LOCAL) download && KAFKA_JVM_OPTIONS= $(BIN)/python -m pytest tests/bench -s; \
 	else echo "there is no benchmark yet (tests/bench/test_*.py)" >&2; exit 1; fi
 
 contracts: $(READY) ## generate the JSON Schemas and AsyncAPI from contracts/
@@ -74,6 +77,6 @@ $(READY): requirements.lock $(addsuffix /pyproject.toml,$(PACKAGES))
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv || { \
 	  echo "The virtual environment could not be made: Debian and Ubuntu need the package python3-venv." >&2; exit 1; }
 	test -x $(BIN)/uv || $(BIN)/python -m pip install -q "$$(sed -n 's/^\(uv==[^ ;]*\).*/\1/p' requirements.lock)"
-	$(BIN)/uv pip sync -q --require-hashes --python $(BIN)/python requirements.lock
+	$(BIN)/uv pip sync -q --compile-bytecode --require-hashes --python $(BIN)/python requirements.lock
 	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation $(addprefix -e ,$(PACKAGES))
 	touch $@

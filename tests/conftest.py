@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import psutil
 import pytest
@@ -22,7 +22,7 @@ from deploy.local.secrets_file import Secrets, load_secrets
 from deploy.local.stack import Stack, choose_stack
 from deploy.local.supervisor import Supervisor
 
-pytest_plugins = ["tests.skip_rules"]
+pytest_plugins = ["tests.skip_rules", "tests.fault_report"]
 
 SESSIONS = CACHE_DIR / "tests"
 REPEAT = int(os.environ.get("PMS_REPEAT", "1"))
@@ -57,11 +57,24 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.hookimpl(trylast=True)  # after pytest's own, which ends the fixtures of an interrupted session
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail a session that leaves a process running, and end that process."""
-    left = _left_running()
-    session.config.stash[LEFT_RUNNING] = [f"{process.pid} {' '.join(process.cmdline())[:200]}" for process in left]
+    if session.config.getoption("numprocesses", None):  # the workers answer for themselves, see pytest_testnodedown
+        left = session.config.stash.get(LEFT_RUNNING, [])
+    else:
+        processes = _left_running()
+        left = [f"{process.pid} {' '.join(process.cmdline())[:200]}" for process in processes]
+        kill_all(processes)
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left_running"] = left
+    session.config.stash[LEFT_RUNNING] = left
     if left:
-        kill_all(left)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over what a worker of pytest-xdist left running."""
+    left = getattr(node, "workeroutput", {}).get("left_running", [])
+    node.config.stash[LEFT_RUNNING] = [*node.config.stash.get(LEFT_RUNNING, []), *left]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -120,8 +133,10 @@ def _left_running() -> list[psutil.Process]:
 
 
 def _sweep() -> None:
-    """Stop and delete what sessions left that were killed; a session that still runs holds its folder and is left."""
+    """Stop and delete what sessions left that were killed; a session that still runs is left alone."""
     for folder in SESSIONS.glob("*-*"):
+        if psutil.pid_exists(int(folder.name.partition("-")[0])):
+            continue
         killed = Supervisor(folder)
         try:
             killed.open()

@@ -30,10 +30,11 @@ from deploy.local.services import GATEWAY, Ports, Suite
 from deploy.local.stack import StackMisconfigured
 from deploy.local.steps import StepFailed, Steps
 from deploy.local.supervisor import ProcessFailed, child_environment
+from runtime.kafka import WrongPartitionCount
 
 EXPECTED = (
     AlreadyRunning, DownloadRefused, NoPostgres, PortTaken, ProcessFailed, SeedRefused, StackMisconfigured, StepFailed,
-    TimeoutError,
+    TimeoutError, WrongPartitionCount,
 )  # fmt: skip
 
 

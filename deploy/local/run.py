@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 
 from deploy.local.ports import require_free
+from deploy.local.prepare import create_all_topics, migrate_databases
 from deploy.local.process_state import RunFolder, start_identity
 from deploy.local.provision import provision
 from deploy.local.secrets_file import load_secrets
@@ -83,7 +84,7 @@ def prepared_suite(supervisor: Supervisor, environment: Mapping[str, str], steps
             step.detail = f"{type(stack).__name__}: Kafka at {stack.kafka_bootstrap}"
         suite = Suite(stack.kafka_bootstrap, databases, secrets, Ports.from_environment(environment))
         with steps.step("migrated"):
-            supervisor.run_all(suite.migrations())
+            asyncio.run(migrate_databases(databases))
         yield suite
     finally:
         stack.stop()
@@ -97,7 +98,7 @@ def running_suite(supervisor: Supervisor, environment: Mapping[str, str], steps:
         require_free(ports.of(service), f"{service.upper().replace('-', '_')}_PORT")
     with prepared_suite(supervisor, environment, steps) as suite:
         with steps.step("topics created"):
-            supervisor.run_all(suite.topics())
+            asyncio.run(create_all_topics(suite))
         try:
             with steps.step("services ready"):
                 for spec in suite.services():

@@ -18,8 +18,6 @@ from deploy.local.supervisor import ProcessSpec
 
 GATEWAY, BOOKING, AVAILABILITY, CHANNEL_SYNC = "gateway", "booking", "availability", "channel-sync"
 SERVICES = (BOOKING, AVAILABILITY, CHANNEL_SYNC, GATEWAY)  # in order of start: each after those it calls
-WITH_DATABASE = (BOOKING, CHANNEL_SYNC)
-WITH_TOPICS = (BOOKING, CHANNEL_SYNC, AVAILABILITY)
 HTTP_ROLES = frozenset({"serve", "api"})
 READY_TIMEOUT_S = 60.0
 
@@ -102,14 +100,6 @@ class Suite:
             argv=_python(service, *arguments),
             env={**self._environment(service), "PORT": str(self.ports.of(service))},
         )
-
-    def migrations(self) -> list[ProcessSpec]:
-        """One command per database; they may run side by side."""
-        return [self.command(service, "migrate") for service in WITH_DATABASE]
-
-    def topics(self) -> list[ProcessSpec]:
-        """One command per service that owns topics (dead letters are topics too); they may run side by side."""
-        return [self.command(service, "topics") for service in WITH_TOPICS]
 
     def services(self) -> list[ProcessSpec]:
         """The four services, one process each."""

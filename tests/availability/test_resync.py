@@ -16,6 +16,7 @@ from contracts.topics import BOOKING_RESERVATIONS
 from deploy.local.journey_client import Agency, Api, NotYet, until
 from deploy.local.places import remove_run_dir
 from deploy.local.ports import HOST, free_port
+from deploy.local.prepare import create_all_topics, migrate_database
 from deploy.local.provision import provision
 from deploy.local.secrets_file import load_secrets
 from deploy.local.services import AVAILABILITY, BOOKING, Ports, Suite
@@ -88,8 +89,8 @@ async def pair() -> AsyncIterator[Pair]:
         await asyncio.to_thread(stack.start)
         databases = await provision(stack.postgres_admin_dsn, secrets, exclusive=True)
         suite = Suite(stack.kafka_bootstrap, databases, secrets, Ports.free(), kafka_partitions=PARTITIONS)
-        commands = [suite.command(BOOKING, "migrate"), *suite.topics()]
-        await asyncio.to_thread(supervisor.run_all, commands)
+        await migrate_database(BOOKING, databases.booking)
+        await create_all_topics(suite)
         for spec in (suite.process(BOOKING, env={"SNAPSHOT_INTERVAL_S": "3600"}), suite.process(AVAILABILITY)):
             await asyncio.to_thread(supervisor.start, spec)
         async with AsyncExitStack() as clients:

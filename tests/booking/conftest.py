@@ -3,18 +3,16 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import pytest_asyncio
 
-import booking.main
 from booking.domain.model import Block, Property
 from booking.service import blocks, properties, reservations
 from booking.service.reservations import BookingDraft
 from booking.service.writing import Deps
+from deploy.local.prepare import migrate_database
 from runtime.idempotency import IdempotencyKey, StoredAnswer
-from runtime.migrate import FLOOR, migrate, read_migrations
 from runtime.postgres import create_pool
 from tests.conftest import Provisioned
 
@@ -75,9 +73,7 @@ def make_property(agency_id: UUID, preparation_days: int = 0) -> Property:
 async def ledger(provisioned: Provisioned) -> AsyncIterator[Ledger]:
     """A migrated booking database."""
     urls = provisioned.databases.booking
-    names = {"app": urlsplit(urls.app).username or "", "system": urlsplit(urls.system).username or ""}
-    files = [*read_migrations("floor", FLOOR, names), *read_migrations("booking", booking.main.MIGRATIONS, names)]
-    await migrate(urls.owner, files)
+    await migrate_database("booking", urls)
     app = await create_pool(urls.app, size=10, application_name="test-app")
     system = await create_pool(urls.system, size=5, application_name="test-system")
     admin = provisioned.stack.postgres_admin_dsn.rsplit("/", 1)[0] + "/pms_booking"

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
@@ -18,26 +17,21 @@ import pytest_asyncio
 
 from channel_sync.adapters import ADAPTERS
 from channel_sync.clients import BookingClient, ChannelClient
-from channel_sync.main import MIGRATIONS, NAME
+from channel_sync.main import NAME
 from channel_sync.service.deps import Cipher, Deps, PushLimits
-from contracts.topics import SERVICES, owned_by
-from deploy.local.places import REPOSITORY
 from deploy.local.ports import free_port
+from deploy.local.prepare import create_all_topics, migrate_database, migrate_databases
 from deploy.local.provision import DatabaseUrls
 from deploy.local.services import BOOKING, CHANNEL_SYNC, Ports, Suite
 from deploy.local.supervisor import Supervisor
 from runtime.http_client import HttpClient
-from runtime.kafka import create_topics
-from runtime.migrate import FLOOR, migrate, read_migrations
 from runtime.postgres import create_pool
-from runtime.settings import KafkaSettings
 from runtime.tokens import issue_token
 from tests.conftest import Provisioned
 from tests.e2e.infra.ota_simulator import OtaSimulator
 
 Found = TypeVar("Found")
 
-BOOKING_MIGRATIONS = REPOSITORY / "services/booking/migrations"
 # Retries and the wait after an unknown outcome take seconds here, not tens of seconds.
 QUICK = {"PUSH_TIMEOUT_S": "1", "PUSH_SETTLE_S": "1", "BOOKING_TIMEOUT_S": "2"}
 
@@ -50,12 +44,6 @@ async def eventually(look: Callable[[], Awaitable[Found | None]], what: str, tim
             raise AssertionError(f"not within {timeout_s} s: {what}")
         await asyncio.sleep(0.05)
     return found
-
-
-async def migrated(service: str, owner_url: str, own: Path) -> None:
-    """Bring a database up to date, in this process: each of the services' commands takes seconds to start."""
-    names = {role: f"{service.replace('-', '_')}_{role}" for role in ("app", "system")}
-    await migrate(owner_url, [*read_migrations("floor", FLOOR, names), *read_migrations(service, own, names)])
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -78,7 +66,7 @@ async def database(provisioned: Provisioned) -> DatabaseUrls:
         await as_admin.execute("GRANT USAGE ON SCHEMA public TO channel_sync_app, channel_sync_system")
     finally:
         await as_admin.close()
-    await migrated(NAME, moved.owner, MIGRATIONS)
+    await migrate_database(NAME, moved)
     return moved
 
 
@@ -227,7 +215,8 @@ async def suite(provisioned: Provisioned, supervisor: Supervisor) -> AsyncIterat
     suite = Suite(
         provisioned.stack.kafka_bootstrap, provisioned.databases, provisioned.secrets, Ports.free(), extra=QUICK
     )
-    await _prepare(suite)
+    await migrate_databases(suite.databases)
+    await create_all_topics(suite)
     specs = [suite.process(service, name=f"{service} of channel-sync's tests") for service in (BOOKING, CHANNEL_SYNC)]
     try:
         for spec in specs:
@@ -236,14 +225,6 @@ async def suite(provisioned: Provisioned, supervisor: Supervisor) -> AsyncIterat
     finally:
         for spec in reversed(specs):
             await asyncio.to_thread(supervisor.stop, spec.name)
-
-
-async def _prepare(suite: Suite) -> None:
-    await migrated(BOOKING, suite.databases.booking.owner, BOOKING_MIGRATIONS)
-    await migrated(NAME, suite.databases.channel_sync.owner, MIGRATIONS)
-    kafka = KafkaSettings(kafka_bootstrap_servers=suite.kafka_bootstrap, kafka_partitions=suite.kafka_partitions)
-    topics = {topic.name: topic for service in SERVICES for topic in owned_by(service)}
-    await create_topics(kafka, list(topics.values()))
 
 
 @pytest_asyncio.fixture(loop_scope="session")

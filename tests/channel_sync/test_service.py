@@ -20,6 +20,8 @@ from tests.e2e.infra.ota_simulator import OtaSimulator
 
 pytestmark = pytest.mark.stack
 
+UNKNOWN = "00000000-0000-4000-8000-000000000000"
+
 
 async def reservation(agency: Agency, revision: Any) -> Any:
     """The reservation a revision ended in."""
@@ -233,9 +235,9 @@ async def test_nothing_of_another_agency_can_be_read_or_mapped(agency: Agency, o
     [
         ("GET", "/channel-connections"),
         ("POST", "/channel-connections"),
-        ("GET", f"/channel-connections/{uuid.uuid4()}"),
-        ("POST", f"/channel-connections/{uuid.uuid4()}/listings"),
-        ("GET", f"/channel-connections/{uuid.uuid4()}/operations"),
+        ("GET", f"/channel-connections/{UNKNOWN}"),
+        ("POST", f"/channel-connections/{UNKNOWN}/listings"),
+        ("GET", f"/channel-connections/{UNKNOWN}/operations"),
         ("GET", "/inbound-revisions"),
     ],
 )

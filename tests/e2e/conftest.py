@@ -7,7 +7,7 @@ topics must neither disturb that nor be disturbed.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
@@ -22,27 +22,6 @@ from deploy.local.stack import EmbeddedStack, Stack, choose_stack
 from deploy.local.supervisor import Supervisor
 from tests.conftest import new_run_dir
 from tests.e2e.infra.running import Running, started_suite
-
-FAULTS = pytest.StashKey[list[str]]()
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say of each fault how often it was tried and how often the test saw the state it claims to hit."""
-    if lines := config.stash.get(FAULTS, []):
-        terminalreporter.section("faults: tried and hit")
-        for line in lines:
-            terminalreporter.write_line(line)
-
-
-@pytest.fixture
-def report_hits(request: pytest.FixtureRequest) -> Callable[[int, int], None]:
-    """Notes `(tried, hit)` of the test's fault for the summary; a fault that was never hit proves nothing and fails."""
-
-    def report(tried: int, hit: int) -> None:
-        request.config.stash.setdefault(FAULTS, []).append(f"{request.node.name}: tried {tried}, hit {hit}")
-        assert hit > 0, f"the fault was tried {tried} times and never hit"
-
-    return report
 
 
 @pytest.fixture(scope="package")

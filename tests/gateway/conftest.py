@@ -19,6 +19,7 @@ from fastapi import FastAPI
 from gateway.main import build
 from gateway.settings import GatewaySettings
 from runtime.tokens import issue_token
+from tests.e2e.infra.web_server import close, listen
 
 SECRET = "a-secret-of-the-gateway-tests-0123456789"
 AGENCY = UUID("0192f1c4-0000-7000-8000-000000000001")
@@ -74,13 +75,10 @@ async def running(upstream: Upstream) -> AsyncIterator[Upstream]:
     """Serve one upstream on a free port."""
     app = web.Application(client_max_size=2**20)
     app.router.add_route("*", "/{tail:.*}", upstream.handle)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
+    runner = await listen(app, shutdown_timeout=0.1)
     upstream.address = f"http://127.0.0.1:{runner.addresses[0][1]}"
     yield upstream
-    await runner.cleanup()
+    await close(runner)
 
 
 class _Server(uvicorn.Server):

@@ -16,7 +16,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 import structlog
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -24,7 +24,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from contracts.topics import CONSUMED_MAX_BYTES, PRODUCER_MAX_BYTES, Topic
 from deploy.local.provision import DatabaseUrls
-from runtime.kafka import create_topics
+from runtime.kafka import create_topics, new_producer
 from runtime.migrate import FLOOR, migrate, read_migrations
 from runtime.postgres import Pool, create_pool
 from runtime.settings import KafkaSettings
@@ -232,3 +232,11 @@ async def read_all(bootstrap_servers: str, topic: str) -> list[Consumed]:
         return [record for batch in found.values() for record in batch]
     finally:
         await consumer.stop()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def producer(kafka_settings: KafkaSettings) -> AsyncIterator[AIOKafkaProducer]:
+    made = new_producer(kafka_settings.kafka_bootstrap_servers)
+    await made.start()
+    yield made
+    await made.stop()

@@ -4,97 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
 import pytest
-import pytest_asyncio
-from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka import AIOKafkaProducer
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind
 
 import runtime.consumer
 from contracts import dead_letters_v1 as dlq
 from contracts.topics import Topic
-from runtime.consumer import Consumers, Handler, should_wait
+from runtime.consumer import should_wait
 from runtime.events import parse_event
 from runtime.http_client import UpstreamUnavailable
-from runtime.kafka import DeadLetters, PoisonMessage, Record, new_producer
-from runtime.loops import Loops
-from runtime.settings import KafkaSettings
+from runtime.kafka import DeadLetters, PoisonMessage, Record
 from runtime.telemetry import carrier_of, current_trace_id, span
-from tests.runtime.conftest import SERVICE, TopicOf, eventually
+from tests.runtime.conftest import TopicOf, eventually
+from tests.runtime.lane import Lane
 
 pytestmark = pytest.mark.stack
-
-
-class Lane:
-    """A topic of one partition: writes to it, and what a handler made of it."""
-
-    def __init__(self, of: TopicOf, producer: AIOKafkaProducer) -> None:
-        self.of = of
-        self.producer = producer
-        self.seen: list[bytes | None] = []
-
-    async def write(self, *values: bytes | None, headers: Sequence[tuple[str, bytes]] = ()) -> None:
-        for value in values:
-            await self.producer.send_and_wait(self.of.topic.name, value, key=b"key", partition=0, headers=list(headers))
-
-    async def note(self, record: Record) -> None:
-        """A handler that only remembers."""
-        self.seen.append(record.value)
-
-    async def saw(self, *values: bytes | None) -> None:
-        """Wait until exactly these were seen, in this order."""
-
-        async def look() -> bool | None:
-            return len(self.seen) >= len(values) or None
-
-        await eventually(look, f"{len(values)} records handled")
-        assert self.seen == list(values)
-
-    async def committed(self) -> int:
-        """The group's committed offset; 0 when it has none."""
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.of.settings.kafka_bootstrap_servers)
-        await admin.start()
-        try:
-            offsets = await admin.list_consumer_group_offsets(self.group)
-            found = offsets.get(TopicPartition(self.of.topic.name, 0))
-            return 0 if found is None else int(found.offset)
-        finally:
-            await admin.close()
-
-    async def has_committed(self, offset: int) -> None:
-        async def look() -> bool | None:
-            return await self.committed() == offset or None
-
-        await eventually(look, f"offset {offset} committed")
-
-    @property
-    def group(self) -> str:
-        return SERVICE
-
-    @asynccontextmanager
-    async def consumed(self, handler: Handler) -> AsyncIterator[Consumers]:
-        """Consume as a service does, until the block ends."""
-        consumers = Consumers(self.of.settings, SERVICE, {self.of.topic: handler})
-        async with Loops() as loops:
-            loops.keep(consumers.run, "consumers")
-            try:
-                yield consumers
-            finally:
-                await consumers.stop()
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def producer(kafka_settings: KafkaSettings) -> AsyncIterator[AIOKafkaProducer]:
-    made = new_producer(kafka_settings.kafka_bootstrap_servers)
-    await made.start()
-    yield made
-    await made.stop()
 
 
 @pytest.fixture
@@ -342,19 +271,6 @@ async def test_readiness_says_whether_the_subscriptions_run(lane: Lane) -> None:
         assert await consumers.ready() is not None
         await eventually(is_ready, "ready")
     assert await consumers.ready() is not None
-
-
-async def test_consumers_that_receive_nothing_are_started_again(lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime.consumer, "STUCK_AFTER_S", 0.5)
-    async with lane.consumed(lane.note) as consumers:
-        first = consumers._broker
-
-        async def is_another() -> bool | None:
-            return consumers._broker not in (None, first) or None
-
-        await eventually(is_another, "a new broker")
-        await lane.write(b"1")
-        await lane.saw(b"1")
 
 
 async def test_nothing_is_lost_while_a_second_member_joins(sharded: TopicOf, producer: AIOKafkaProducer) -> None:

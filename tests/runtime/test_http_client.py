@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from runtime.http_client import Answer, HttpClient, UpstreamTimeout, UpstreamUnavailable
 from runtime.telemetry import current_trace_id, span
+from tests.e2e.infra.web_server import close, listen
 from tests.runtime.serving import closed_port
 
 
@@ -42,11 +43,9 @@ def json_of(found: Answer) -> dict[str, str | None]:
 async def address() -> AsyncIterator[str]:
     app = web.Application()
     app.router.add_route("*", "/{mood}", answer)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    runner = await listen(app, shutdown_timeout=0.1)
     yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    await runner.cleanup()
+    await close(runner)
 
 
 async def test_the_trace_goes_along_and_the_answer_is_read_whole(address: str, spans: InMemorySpanExporter) -> None:

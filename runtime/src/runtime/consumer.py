@@ -6,14 +6,14 @@ acknowledgement policies lose, drop or hot-loop, hence `MANUAL`.
 """
 
 import asyncio
-import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
-from aiokafka import ConsumerRecord
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
@@ -32,9 +32,15 @@ from runtime.telemetry import carrier_from_headers, span
 log = get_logger(__name__)
 
 POISON_ATTEMPTS = 3
-STUCK_AFTER_S = 10.0
+LOOK_EVERY_S = 1.0
+STUCK_LOOKS = 10
+POSITION_TIMEOUT_S = 0.5
 STOP_GRACE_S = 3.0
 Handler = Callable[[Record], Awaitable[None]]
+
+
+class PartitionStuck(Exception):
+    """A partition has more to read and does not move."""
 
 
 def to_record(raw: "ConsumerRecord[bytes, bytes]") -> Record:
@@ -88,70 +94,68 @@ async def _patiently(step: Callable[[], Awaitable[None]]) -> None:
 
 
 class Consumers:
-    """All subscriptions of one service in one consumer group; restarts them when they stop making progress."""
+    """All subscriptions of one service as one member of its group; started again when a partition gets stuck."""
 
     def __init__(self, settings: KafkaSettings, service: str, handlers: Mapping[Topic, Handler]) -> None:
-        self._bootstrap_servers = settings.kafka_bootstrap_servers
+        self._servers = settings.kafka_bootstrap_servers
         self._service = service
-        self._handlers = handlers
-        self._letters = DeadLetters(self._bootstrap_servers, service)
+        self._handlers = {topic.name: (topic, handler) for topic, handler in handlers.items()}
+        self._letters = DeadLetters(self._servers, service)
         self._broker: KafkaBroker | None = None
-        self._last_seen = 0.0
-        self._in_hand = 0
+        self._is_busy = False
 
     async def run(self) -> None:
-        """Consume until cancelled; fails when nothing arrives although watermarks always flow, to be started again.
-
-        A consumer can stay stuck after a broker restart without any public signal (aiokafka issue 1154). A member
-        without partitions has nothing to receive and is left alone.
-        """
+        """Consume until cancelled; raises `PartitionStuck`, to be started again."""
         broker = KafkaBroker(
-            self._bootstrap_servers,
-            client_id=self._service,
-            consumer_only=True,
-            graceful_timeout=STOP_GRACE_S,
-            logger=None,
+            self._servers, client_id=self._service, graceful_timeout=STOP_GRACE_S, consumer_only=True, logger=None
         )
-        for topic, handler in self._handlers.items():
-            self._subscribe(broker, topic, handler)
-        try:
-            await broker.start()
-            self._broker, self._last_seen = broker, time.monotonic()
-            while True:
-                await asyncio.sleep(1.0)
-                idle_s = time.monotonic() - self._last_seen
-                if idle_s > STUCK_AFTER_S and self._in_hand == 0 and _has_partitions(broker):
-                    raise TimeoutError(f"no record for {idle_s:.0f} s although watermarks flow")
-        finally:
-            self._broker = None
-            await broker.stop()
-
-    def _subscribe(self, broker: KafkaBroker, topic: Topic, handler: Handler) -> None:
+        # One subscriber for all topics: each would be a member of its own, and every join rebalances the whole group.
         subscriber = broker.subscriber(
-            topic.name,
+            *self._handlers,
             group_id=self._service,
             ack_policy=AckPolicy.MANUAL,
             auto_offset_reset="earliest",
             max_partition_fetch_bytes=PARTITION_FETCH_MAX_BYTES,
             fetch_max_bytes=FETCH_MAX_BYTES,
         )
+        subscriber(self._consume, parser=_parse)
+        try:
+            await broker.start()
+            self._broker = broker
+            await self._watch(cast("AIOKafkaConsumer", subscriber.consumer))
+        finally:
+            self._broker = None
+            await broker.stop()
 
-        async def consume(_: Any, message: KafkaMessage) -> None:
-            record = to_record(cast("ConsumerRecord[bytes, bytes]", message.raw_message))
-            self._in_hand += 1
-            try:
-                await process(topic, record, handler, self._letters)
-            except Exception as error:  # FastStream would pass over it, and the next record's ack would commit it
-                log.error("neither applied nor put aside, once more", offset=record.offset, error=repr(error))
-                await asyncio.sleep(1.0)
-                await message.nack()
-            else:
-                await message.ack()
-            finally:
-                self._in_hand -= 1
-                self._last_seen = time.monotonic()
+    async def _consume(self, _: Any, message: KafkaMessage) -> None:
+        record = to_record(cast("ConsumerRecord[bytes, bytes]", message.raw_message))
+        topic, handler = self._handlers[record.topic]
+        self._is_busy = True
+        try:
+            await process(topic, record, handler, self._letters)
+        except Exception as error:  # FastStream would pass over it, and the next record's ack would commit it
+            log.error("neither applied nor put aside, once more", offset=record.offset, error=repr(error))
+            await asyncio.sleep(1.0)
+            await message.nack()
+        else:
+            await message.ack()
+        finally:
+            self._is_busy = False
 
-        subscriber(consume, parser=_parse)
+    async def _watch(self, consumer: AIOKafkaConsumer) -> None:
+        """Look after the partitions for ever; raises `PartitionStuck`.
+
+        A consumer can stay stuck after a broker restart without any public signal (aiokafka issue 1154). A look counts
+        only while no record is in hand: then every partition with more to read should move.
+        """
+        looks: Counter[tuple[TopicPartition, int | None]] = Counter()
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            with suppress(KafkaError):  # Kafka is away: the client finds it again by itself
+                if not self._is_busy:
+                    looks = Counter({place: looks[place] + 1 for place in await _behind(consumer)})
+            if stuck := [place for (place, _), count in looks.items() if count >= STUCK_LOOKS]:
+                raise PartitionStuck(f"there is more to read, and nothing moves: {stuck}")
 
     async def stop(self) -> None:
         """Leave the group; a record in hand is delivered again to whoever takes over."""
@@ -165,9 +169,17 @@ class Consumers:
         return "the consumers are not started" if self._broker is None else None
 
 
-def _has_partitions(broker: KafkaBroker) -> bool:
-    consumers = (getattr(subscriber, "consumer", None) for subscriber in broker.subscribers)
-    return any(consumer.assignment() for consumer in consumers if consumer is not None)
+async def _behind(consumer: AIOKafkaConsumer) -> list[tuple[TopicPartition, int | None]]:
+    """The member's partitions with more to read, each with the offset to be read next (None: not known yet)."""
+    ends = await consumer.end_offsets(consumer.assignment())
+    places = [(place, await _position(consumer, place)) for place in ends]
+    return [(place, at) for place, at in places if at is None or at < ends[place]]
+
+
+async def _position(consumer: AIOKafkaConsumer, place: TopicPartition) -> int | None:
+    with suppress(TimeoutError):
+        return int(await asyncio.wait_for(consumer.position(place), POSITION_TIMEOUT_S))
+    return None
 
 
 async def _parse(raw: Any, parse: Any) -> Any:

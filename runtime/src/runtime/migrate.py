@@ -21,12 +21,8 @@ _FILE = re.compile(r"^(\d{4})_([a-z0-9_]+)\.sql$")
 _ADVISORY_LOCK = 7_270_001
 _TRACKING = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
-    set_name   text NOT NULL,
-    version    text NOT NULL,
-    name       text NOT NULL,
-    checksum   text NOT NULL,
-    applied_at timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (set_name, version)
+    set_name text NOT NULL, version text NOT NULL, name text NOT NULL, checksum text NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (set_name, version)
 )"""
 _NOTE = "INSERT INTO schema_migrations (set_name, version, name, checksum) VALUES ($1, $2, $3, $4)"
 

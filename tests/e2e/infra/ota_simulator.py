@@ -22,6 +22,8 @@ from typing import Any, Literal, Self, TypeVar
 import aiohttp
 from aiohttp import web
 
+from tests.e2e.infra.web_server import close, listen
+
 TIMESTAMP_HEADER = "X-PMS-Timestamp"
 SIGNATURE_HEADER = "X-PMS-Signature"
 WINDOW_S = 300
@@ -105,9 +107,7 @@ class OtaSimulator:
         application = web.Application(client_max_size=16 * 1024 * 1024)
         application.router.add_post("/{path:.*}", self._receive)
         # A timed-out push must not end with its client: a real channel goes on with it.
-        self._runner = web.AppRunner(application, handler_cancellation=False, shutdown_timeout=1.0)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, self._host, self._port).start()
+        self._runner = await listen(application, self._host, self._port, handler_cancellation=False)
         self._port = self._runner.addresses[0][1]
         self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S))
         return self
@@ -119,7 +119,7 @@ class OtaSimulator:
         if self._session is not None:
             await self._session.close()
         if self._runner is not None:
-            await self._runner.cleanup()
+            await close(self._runner)
 
     @property
     def endpoint_url(self) -> str:

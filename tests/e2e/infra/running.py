@@ -15,6 +15,7 @@ import asyncpg
 
 from deploy.local.journey_client import Agency, Api, public_api
 from deploy.local.ports import HOST, free_port
+from deploy.local.prepare import create_all_topics, migrate_databases
 from deploy.local.services import AVAILABILITY, BOOKING, GATEWAY, Suite, http_ready
 from deploy.local.stack import Stack
 from deploy.local.supervisor import ProcessSpec, Supervisor
@@ -132,7 +133,8 @@ async def started_suite(supervisor: Supervisor, stack: Stack, suite: Suite) -> A
         spans = await closing.enter_async_context(SpanReceiver())
         ota = await closing.enter_async_context(OtaSimulator())
         suite = dataclasses.replace(suite, extra={"OTEL_EXPORTER_OTLP_ENDPOINT": spans.endpoint, **SOON_EXPORTED})
-        await asyncio.to_thread(supervisor.run_all, [*suite.migrations(), *suite.topics()])
+        await migrate_databases(suite.databases)
+        await create_all_topics(suite)
         pools = [
             await closing.enter_async_context(
                 asyncpg.create_pool(_at(stack.postgres_admin_dsn, name), min_size=1, max_size=4)

@@ -17,6 +17,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
 from deploy.local.journey_client import NotYet, until
+from tests.e2e.infra.web_server import close, listen
 
 CONTENT_TYPE = "application/x-protobuf"
 
@@ -46,9 +47,7 @@ class SpanReceiver:
         """Listen; the endpoint is known afterwards."""
         application = web.Application(client_max_size=64 * 1024 * 1024)
         application.router.add_post("/v1/traces", self._receive)
-        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        self._runner = await listen(application)
         self.endpoint = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
         return self
 
@@ -57,7 +56,7 @@ class SpanReceiver:
     ) -> None:
         """Stop listening."""
         assert self._runner is not None
-        await self._runner.cleanup()
+        await close(self._runner)
 
     def trace(self, trace_id: str) -> list[ReceivedSpan]:
         """The spans of a trace that arrived so far."""
