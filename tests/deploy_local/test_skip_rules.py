@@ -18,7 +18,8 @@ def run_pytest(folder: Path, source: str, ci: str) -> subprocess.CompletedProces
     (folder / "test_planted.py").write_text(source)
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "tests.skip_rules", "-c", os.devnull, f"--rootdir={folder}", folder],
-        env={**os.environ, "CI": ci, "PYTHONPATH": str(REPOSITORY)},
+        # Without the installed plugins: they take most of the time of a start.
+        env={**os.environ, "CI": ci, "PYTHONPATH": str(REPOSITORY), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
         check=False,

@@ -96,3 +96,18 @@ async def test_internal_routes_refuse_an_agencys_token_and_the_gateway_does_not_
     for base in (running.suite.url(GATEWAY), f"{running.suite.url(GATEWAY)}/api/v1"):
         async with running.service_api(base) as service:
             assert (await service.request("GET", path)).status == 404
+
+
+def test_each_services_own_commands_find_their_databases_and_topics_ready(running: Running) -> None:
+    """What production runs before a service starts; here it was done before without these processes."""
+    commands = [
+        running.suite.command(BOOKING, "migrate", "--status"),
+        running.suite.command(CHANNEL_SYNC, "migrate"),
+        running.suite.command(AVAILABILITY, "topics"),
+    ]
+    running.supervisor.run_all(commands)
+    said = {spec.name: (running.supervisor.run_dir / "logs" / f"{spec.name}.log").read_text() for spec in commands}
+    assert "booking 0001_ledger: applied before" in said["booking-migrate"]
+    assert "pending" not in said["booking-migrate"]
+    assert "channel-sync 0001_channels: applied before" in said["channel-sync-migrate"]
+    assert "0 created" in said["availability-topics"]

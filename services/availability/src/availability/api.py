@@ -119,7 +119,8 @@ def _answer_body(answer: Availability) -> bytes:
             "inventory_version": answer.version,
             "lag_ms": answer.lag_ms,
             "source": answer.source,
-        }
+        },
+        option=orjson.OPT_UTC_Z,
     )
 
 
