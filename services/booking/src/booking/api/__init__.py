@@ -1,0 +1,19 @@
+"""Booking over HTTP: parse, call one service function, choose the status. Public routes are reached by the gateway."""
+
+from fastapi import APIRouter
+
+from booking.api.answers import DepsOf
+from booking.api.blocks import add_block_routes
+from booking.api.bookings import add_booking_routes
+from booking.api.conflicts import add_conflict_routes
+from booking.api.properties import add_property_routes
+
+__all__ = ["DepsOf", "routes"]
+
+
+def routes(deps: DepsOf) -> APIRouter:
+    """All routes; `deps` gives the dependencies once the application runs."""
+    router = APIRouter()
+    for add in (add_property_routes, add_booking_routes, add_block_routes, add_conflict_routes):
+        add(router, deps)
+    return router

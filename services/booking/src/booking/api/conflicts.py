@@ -1,0 +1,31 @@
+"""Routes of channel conflicts: overbooked stays and what they compete with."""
+
+from typing import Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Response
+
+from booking import events
+from booking.api.answers import DEFAULT_LIMIT, DepsOf, answer, list_answer, page_of
+from booking.service import channel
+from contracts import booking_http_v1 as http
+from runtime.http import CallerOf, agency_of
+from runtime.pages import Cursor, Limit
+
+
+def add_conflict_routes(router: APIRouter, deps: DepsOf) -> None:
+    """Read and list conflicts."""
+
+    @router.get("/channel-conflicts", response_model=http.ChannelConflictList)
+    async def list_conflicts(
+        caller: CallerOf,
+        limit: Limit = DEFAULT_LIMIT,
+        cursor: Cursor = None,
+        state: Literal["open", "closed"] | None = None,
+    ) -> Response:
+        found = await channel.list_conflicts(deps.api, agency_of(caller), page_of(limit, cursor), state)
+        return list_answer([events.conflict_body(record) for record in found], limit, "opened_at")
+
+    @router.get("/channel-conflicts/{conflict_id}", response_model=http.ChannelConflict)
+    async def get_conflict(conflict_id: UUID, caller: CallerOf) -> Response:
+        return answer(events.conflict_body(await channel.get_conflict(deps.api, agency_of(caller), conflict_id)))
