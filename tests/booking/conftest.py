@@ -1,19 +1,21 @@
 """Owns what booking's tests share: a migrated database, its two pools, and records made in it."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest_asyncio
 
+from booking.domain.drafts import BookingDraft, GuestDraft
 from booking.domain.model import Block, Property
-from booking.service import blocks, properties, reservations
-from booking.service.reservations import BookingDraft
+from booking.service import blocks, groups, properties, reservations
 from booking.service.writing import Deps
 from deploy.local.prepare import migrate_database
 from runtime.idempotency import IdempotencyKey, StoredAnswer
-from runtime.postgres import create_pool
+from runtime.postgres import Connection, create_pool
 from tests.conftest import Provisioned
 
 PARTITIONS = 6
@@ -33,6 +35,16 @@ class Ledger:
     api: Deps
     system: Deps
     admin_dsn: str
+    owner_dsn: str
+
+    @asynccontextmanager
+    async def owner(self) -> AsyncIterator[Connection]:
+        """A connection of the database's owner, who may change its functions."""
+        connection = await asyncpg.connect(self.owner_dsn)
+        try:
+            yield connection
+        finally:
+            await connection.close()
 
     async def new_property(self, agency_id: UUID, preparation_days: int = 0) -> UUID:
         """A property of the agency."""
@@ -51,12 +63,23 @@ class Ledger:
         key: IdempotencyKey | None = None,
         email: str = "guest@example.com",
         ttl: timedelta = TTL,
+        hold_id: UUID | None = None,
     ) -> StoredAnswer:
         """Book the nights `[first, last)`, counted from the first night."""
         draft = BookingDraft(
-            property_id, night(first), night(last), 2, 0, 0, status, None, guest_name="Guest", guest_email=email
+            property_id,
+            night(first),
+            night(last),
+            2,
+            0,
+            0,
+            status,
+            None,
+            GuestDraft(name="Guest", email=email),
+            hold_id,
         )
-        return await reservations.book(replace(self.api, pending_ttl=ttl), agency_id, draft, key)
+        book = reservations.book if hold_id is None else groups.book_hold
+        return await book(replace(self.api, pending_ttl=ttl), agency_id, draft, key)
 
     async def block(self, agency_id: UUID, property_id: UUID, first: int, last: int) -> StoredAnswer:
         """Block the nights `[first, last)`."""
@@ -77,7 +100,7 @@ async def ledger(provisioned: Provisioned) -> AsyncIterator[Ledger]:
     app = await create_pool(urls.app, size=10, application_name="test-app")
     system = await create_pool(urls.system, size=5, application_name="test-system")
     admin = provisioned.stack.postgres_admin_dsn.rsplit("/", 1)[0] + "/pms_booking"
-    yield Ledger(Deps(app, _sleep_on, PARTITIONS, TTL), Deps(system, _sleep_on, PARTITIONS, TTL), admin)
+    yield Ledger(Deps(app, _sleep_on, PARTITIONS, TTL), Deps(system, _sleep_on, PARTITIONS, TTL), admin, urls.owner)
     await app.close()
     await system.close()
 

@@ -11,47 +11,16 @@ import asyncpg
 import pytest
 
 from booking.domain.errors import DatesUnavailable, NotFound
-from booking.domain.model import ChannelReference, Page
-from booking.domain.revisions import Revision
-from booking.service import blocks, channel, properties, reservations
-from runtime.idempotency import IdempotencyKey, IdempotencyMismatch, StoredAnswer
+from booking.domain.model import Page, ReservationFilter
+from booking.service import blocks, channel, expiry, properties, reservations, transitions
+from runtime.idempotency import IdempotencyMismatch, StoredAnswer
 from runtime.postgres import transaction
+from tests.booking.checks import assert_no_overlap, events_by_version, key_of, outbox_of, revision_of
 from tests.booking.conftest import Ledger, make_property, night
 
 pytestmark = pytest.mark.stack
 
 EARLIER = timedelta(seconds=-1)
-
-
-async def _outbox(ledger: Ledger, property_id: UUID) -> list[Any]:
-    return list(
-        await ledger.system.pool.fetch(
-            "SELECT type, (data->>'inventory_version')::bigint AS version, "
-            "(data->>'commit_version')::bigint AS commit_version, data FROM outbox WHERE key = $1 ORDER BY id",
-            str(property_id),
-        )
-    )
-
-
-async def _assert_one_event_per_version(ledger: Ledger, property_id: UUID) -> list[str]:
-    rows = await _outbox(ledger, property_id)
-    version = await ledger.system.pool.fetchval(
-        "SELECT inventory_version FROM inventory_versions WHERE property_id = $1", property_id
-    )
-    assert [row["version"] for row in rows] == list(range(1, version + 1))
-    return [row["type"] for row in rows]
-
-
-def _key(agency_id: UUID, key: str, fingerprint: str = "f") -> IdempotencyKey:
-    return IdempotencyKey(agency_id, "caller", key, fingerprint)
-
-
-def _revision(agency_id: UUID, property_id: UUID, code: str, number: int, first: int, last: int) -> Revision:
-    origin = ChannelReference(UUID(int=7), "ota", code)
-    return Revision(
-        agency_id, property_id, origin, f"{code}-{number}", number, False, night(first), night(last), 2, 0, 0, "Ana",
-        f"{code}@example.com", None, 30000, "EUR",
-    )  # fmt: skip
 
 
 async def test_of_fifty_concurrent_bookings_of_the_same_nights_one_wins(ledger: Ledger) -> None:
@@ -62,28 +31,28 @@ async def test_of_fifty_concurrent_bookings_of_the_same_nights_one_wins(ledger: 
     )
     assert sum(isinstance(result, StoredAnswer) for result in results) == 1
     assert sum(isinstance(result, DatesUnavailable) for result in results) == 49
-    assert await _assert_one_event_per_version(ledger, house) == ["PropertyCreated", "ReservationConfirmed"]
+    assert await events_by_version(ledger, house) == ["PropertyCreated", "ReservationConfirmed"]
 
 
 async def test_concurrent_requests_with_one_key_make_one_reservation_and_answer_alike(ledger: Ledger) -> None:
     agency = uuid4()
     house = await ledger.new_property(agency)
-    answers = await asyncio.gather(*(ledger.book(agency, house, 0, 3, key=_key(agency, "k")) for _ in range(20)))
+    answers = await asyncio.gather(*(ledger.book(agency, house, 0, 3, key=key_of(agency, "k")) for _ in range(20)))
     assert len({answer.body for answer in answers}) == 1
     assert sum(not answer.replayed for answer in answers) == 1
-    assert len(await _outbox(ledger, house)) == 2
+    assert len(await outbox_of(ledger, house)) == 2
 
 
 async def test_one_key_on_two_properties_at_once_has_one_effect(ledger: Ledger) -> None:
     agency = uuid4()
     houses = [await ledger.new_property(agency) for _ in range(2)]
     results: Sequence[Any] = await asyncio.gather(
-        *(ledger.book(agency, houses[n % 2], 0, 3, key=_key(agency, "k", f"f{n % 2}")) for n in range(10)),
+        *(ledger.book(agency, houses[n % 2], 0, 3, key=key_of(agency, "k", f"f{n % 2}")) for n in range(10)),
         return_exceptions=True,
     )
     assert sum(isinstance(result, StoredAnswer) and not result.replayed for result in results) == 1
     assert sum(isinstance(result, IdempotencyMismatch) for result in results) == 5
-    assert sorted([len(await _outbox(ledger, house)) for house in houses]) == [1, 2]
+    assert sorted([len(await outbox_of(ledger, house)) for house in houses]) == [1, 2]
 
 
 async def test_a_refused_request_leaves_its_key_unused(ledger: Ledger) -> None:
@@ -91,19 +60,19 @@ async def test_a_refused_request_leaves_its_key_unused(ledger: Ledger) -> None:
     house = await ledger.new_property(agency)
     first = json.loads((await ledger.book(agency, house, 0, 3)).body)
     with pytest.raises(DatesUnavailable):
-        await ledger.book(agency, house, 1, 2, key=_key(agency, "again"))
-    await reservations.cancel(ledger.api, agency, UUID(first["id"]), None)
-    assert not (await ledger.book(agency, house, 1, 2, key=_key(agency, "again"))).replayed
+        await ledger.book(agency, house, 1, 2, key=key_of(agency, "again"))
+    await transitions.cancel(ledger.api, agency, UUID(first["id"]), None)
+    assert not (await ledger.book(agency, house, 1, 2, key=key_of(agency, "again"))).replayed
 
 
 async def test_cancelling_twice_answers_the_same_and_writes_once(ledger: Ledger) -> None:
     agency = uuid4()
     house = await ledger.new_property(agency)
     made = json.loads((await ledger.book(agency, house, 0, 3)).body)
-    once = await reservations.cancel(ledger.api, agency, UUID(made["id"]), "sick")
-    twice = await reservations.cancel(ledger.api, agency, UUID(made["id"]), "other")
+    once = await transitions.cancel(ledger.api, agency, UUID(made["id"]), "sick")
+    twice = await transitions.cancel(ledger.api, agency, UUID(made["id"]), "other")
     assert once == twice
-    assert (await _assert_one_event_per_version(ledger, house))[-1] == "ReservationCancelled"
+    assert (await events_by_version(ledger, house))[-1] == "ReservationCancelled"
     await ledger.book(agency, house, 0, 3)
 
 
@@ -123,7 +92,7 @@ async def test_an_inquiry_takes_no_nights_and_its_confirmation_decides_like_a_bo
     house = await ledger.new_property(agency)
     asked = [json.loads((await ledger.book(agency, house, 0, 3, status="inquiry")).body) for _ in range(2)]
     results = await asyncio.gather(
-        *(reservations.confirm(ledger.api, agency, UUID(one["id"])) for one in asked), return_exceptions=True
+        *(transitions.confirm(ledger.api, agency, UUID(one["id"])) for one in asked), return_exceptions=True
     )
     assert sorted(type(result).__name__ for result in results) == ["DatesUnavailable", "Reservation"]
 
@@ -132,18 +101,19 @@ async def test_an_overbooked_ota_stay_is_kept_and_confirmed_when_its_nights_come
     agency = uuid4()
     house = await ledger.new_property(agency)
     first = json.loads((await ledger.book(agency, house, 10, 12)).body)
-    await channel.apply_revision(ledger.system, _revision(agency, house, "X", 1, 11, 15))
+    await channel.apply_revision(ledger.system, revision_of(agency, house, "X", 1, 11, 15))
     with pytest.raises(DatesUnavailable):
         await ledger.book(agency, house, 12, 14)
     open_conflicts = await channel.list_conflicts(ledger.api, agency, Page(10), "open")
     assert [str(source) for source in open_conflicts[0].competing_source_ids] == [first["id"]]
-    await reservations.cancel(ledger.api, agency, UUID(first["id"]), None)
-    stays = await reservations.list_page(ledger.api, agency, Page(10), house, "confirmed")
+    await transitions.cancel(ledger.api, agency, UUID(first["id"]), None)
+    only = ReservationFilter(property_id=house, status="confirmed")
+    stays, _ = await reservations.list_page(ledger.api, agency, Page(10), only, with_total=False)
     assert [(stay.check_in, stay.check_out) for stay in stays] == [(night(11), night(15))]
     assert await channel.list_conflicts(ledger.api, agency, Page(10), "open") == []
-    events = await _assert_one_event_per_version(ledger, house)
+    events = await events_by_version(ledger, house)
     assert events[-3:] == ["ReservationCancelled", "ReservationConfirmed", "ConflictClosed"]
-    rows = await _outbox(ledger, house)
+    rows = await outbox_of(ledger, house)
     assert {row["commit_version"] for row in rows[-3:]} == {rows[-1]["version"]}
 
 
@@ -151,14 +121,14 @@ async def test_a_redelivered_revision_is_applied_once_and_told_again(ledger: Led
     agency = uuid4()
     house = await ledger.new_property(agency)
     for _ in range(3):
-        await channel.apply_revision(ledger.system, _revision(agency, house, "X", 1, 0, 3))
-    assert await _assert_one_event_per_version(ledger, house) == [
+        await channel.apply_revision(ledger.system, revision_of(agency, house, "X", 1, 0, 3))
+    assert await events_by_version(ledger, house) == [
         "PropertyCreated",
         "ReservationConfirmed",
         "ChannelRevisionApplied",
         "ChannelRevisionApplied",
     ]
-    outcomes = [row["data"]["channel"]["outcome"] for row in (await _outbox(ledger, house))[1:]]
+    outcomes = [row["data"]["channel"]["outcome"] for row in (await outbox_of(ledger, house))[1:]]
     assert outcomes == ["applied", "applied", "applied"]
 
 
@@ -168,28 +138,18 @@ async def test_ota_and_direct_bookings_racing_never_share_a_night(ledger: Ledger
     work: list[Any] = [
         *(ledger.book(agency, house, n % 6, n % 6 + 3, email=f"{n}@example.com") for n in range(20)),
         *(
-            channel.apply_revision(ledger.system, _revision(agency, house, f"R{n}", 1, n % 6, n % 6 + 3))
+            channel.apply_revision(ledger.system, revision_of(agency, house, f"R{n}", 1, n % 6, n % 6 + 3))
             for n in range(6)
         ),
     ]
     results = await asyncio.gather(*work, return_exceptions=True)
     assert not [r for r in results if isinstance(r, Exception) and not isinstance(r, DatesUnavailable)]
-    await _assert_no_overlap(ledger, house)
-    await _assert_one_event_per_version(ledger, house)
+    await assert_no_overlap(ledger, house)
+    await events_by_version(ledger, house)
     known = await ledger.system.pool.fetchval(
         "SELECT count(*) FROM reservations WHERE property_id = $1 AND source = 'ota'", house
     )
     assert known == 6
-
-
-async def _assert_no_overlap(ledger: Ledger, house: UUID) -> None:
-    """A self-join that does not trust the constraint."""
-    assert not await ledger.system.pool.fetch(
-        """SELECT a.id FROM inventory_ranges a JOIN inventory_ranges b
-           ON a.property_id = b.property_id AND a.id < b.id AND a.occupied && b.occupied
-           WHERE a.property_id = $1 AND a.state = 'active' AND b.state = 'active'""",
-        house,
-    )
 
 
 async def test_an_overdue_pending_never_refuses_anyone_without_a_worker(ledger: Ledger) -> None:
@@ -197,7 +157,7 @@ async def test_an_overdue_pending_never_refuses_anyone_without_a_worker(ledger: 
     house = await ledger.new_property(agency)
     await ledger.book(agency, house, 0, 3, status="pending", ttl=EARLIER)
     await ledger.book(agency, house, 1, 2)
-    events = await _assert_one_event_per_version(ledger, house)
+    events = await events_by_version(ledger, house)
     assert events[1:] == ["ReservationRequested", "ReservationExpired", "ReservationConfirmed"]
 
 
@@ -209,7 +169,7 @@ async def test_a_pending_refuses_until_it_expires_and_the_worker_frees_it(ledger
         await ledger.book(agency, house, 1, 2)
     other = await ledger.new_property(agency)
     await ledger.book(agency, other, 0, 3, status="pending", ttl=EARLIER)
-    await reservations.expire_overdue(ledger.system)
+    await expiry.expire_overdue(ledger.system)
     assert await ledger.system.pool.fetchval(
         "SELECT count(*) FROM inventory_ranges WHERE property_id = $1 AND state = 'active'", other
     ) == 0  # fmt: skip
@@ -234,14 +194,14 @@ async def test_another_agency_finds_nothing(ledger: Ledger) -> None:
     with pytest.raises(NotFound):
         await reservations.get(ledger.api, stranger, UUID(made["id"]))
     with pytest.raises(NotFound):
-        await reservations.cancel(ledger.api, stranger, UUID(made["id"]), None)
+        await transitions.cancel(ledger.api, stranger, UUID(made["id"]), None)
     with pytest.raises(NotFound):
         await properties.get(ledger.api, stranger, house)
     with pytest.raises(NotFound):
         await ledger.book(stranger, house, 5, 6)
     with pytest.raises(NotFound):
         await ledger.block(stranger, house, 5, 6)
-    assert await reservations.list_page(ledger.api, stranger, Page(10), None, None) == []
+    assert await reservations.list_page(ledger.api, stranger, Page(10), ReservationFilter(), with_total=True) == ([], 0)
 
 
 async def test_row_security_hides_every_table_from_the_application_role_without_an_agency(ledger: Ledger) -> None:

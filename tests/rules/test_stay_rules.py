@@ -10,24 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rules.stay_rules import RequestedStay, RuleViolation, SellingConditions, violations
-
-DAY = timedelta(days=1)
-
-
-def conditions(
-    zone: str = "UTC",
-    *,
-    max_occupancy: int = 4,
-    lead_time_hours: int = 0,
-    booking_window_days: int = 365,
-    check_in_time: time = time(15),
-    active: bool = True,
-) -> SellingConditions:
-    return SellingConditions(zone, max_occupancy, lead_time_hours, booking_window_days, check_in_time, active)
-
-
-def stay(check_in: date, nights: int = 1, persons: int = 2) -> RequestedStay:
-    return RequestedStay(check_in, check_in + DAY * nights, persons)
+from tests.rules.selling import DAY, conditions, stay
 
 
 def codes(conditions_: SellingConditions, stay_: RequestedStay, now: datetime) -> list[str]:
@@ -103,6 +86,53 @@ def test_lead_time_counts_elapsed_hours_across_a_clock_change(
     lead = conditions(zone, lead_time_hours=24)
     assert codes(lead, stay(check_in), exactly) == [], why
     assert codes(lead, stay(check_in), exactly + timedelta(seconds=1)) == ["lead_time"], why
+
+
+@pytest.mark.parametrize(
+    ("zone", "new_day", "today", "why"),
+    [
+        ("America/Havana", utc(2026, 3, 8, 5), date(2026, 3, 8), "00:00 is skipped, the day begins at 01:00"),
+        ("Africa/Cairo", utc(2026, 4, 23, 22), date(2026, 4, 24), "00:00 is skipped, the day begins at 01:00"),
+        ("America/Havana", utc(2026, 11, 1, 4), date(2026, 11, 1), "01:00 becomes 00:00 again, on the same day"),
+        ("Africa/Cairo", utc(2026, 10, 29, 22), date(2026, 10, 30), "24:00 becomes 23:00, so the 29th has 25 hours"),
+    ],
+)
+def test_today_begins_when_it_does_even_where_clocks_change_at_midnight(
+    zone: str, new_day: datetime, today: date, why: str
+) -> None:
+    moment = timedelta(microseconds=1)
+    assert codes(conditions(zone), stay(today - DAY), new_day - moment) == [], why
+    assert codes(conditions(zone), stay(today - DAY), new_day) == ["past"], why
+    # Nothing goes back: an hour later it is still that day.
+    assert codes(conditions(zone), stay(today - DAY), new_day + timedelta(hours=1)) == ["past"], why
+    window = conditions(zone, booking_window_days=1)
+    assert codes(window, stay(today), new_day - moment) == ["booking_window"], why
+    assert codes(window, stay(today), new_day) == [], why
+
+
+@pytest.mark.parametrize(
+    ("zone", "check_in", "check_in_time", "arrival", "why"),
+    [
+        ("America/Havana", date(2026, 3, 8), time(0, 30), utc(2026, 3, 8, 5, 30), "skipped: half an hour into the day"),
+        ("America/Havana", date(2026, 11, 1), time(0, 30), utc(2026, 11, 1, 4, 30), "shown twice: the first counts"),
+        ("Australia/Lord_Howe", date(2026, 10, 4), time(2, 15), utc(2026, 10, 3, 15, 45), "skipped by half an hour"),
+        ("Australia/Lord_Howe", date(2026, 4, 5), time(1, 45), utc(2026, 4, 4, 14, 45), "half an hour shown twice"),
+    ],
+)
+def test_a_check_in_time_that_clocks_skip_or_repeat_is_one_instant(
+    zone: str, check_in: date, check_in_time: time, arrival: datetime, why: str
+) -> None:
+    lead = conditions(zone, lead_time_hours=48, check_in_time=check_in_time)
+    exactly = arrival - timedelta(hours=48)
+    assert codes(lead, stay(check_in), exactly) == [], why
+    assert codes(lead, stay(check_in), exactly + timedelta(microseconds=1)) == ["lead_time"], why
+
+
+def test_a_check_in_time_that_has_passed_is_told_in_hours_below_zero() -> None:
+    lead = conditions(lead_time_hours=1, check_in_time=time(15))
+    assert violations(lead, stay(date(2026, 6, 10)), utc(2026, 6, 10, 15, 0, 1)) == [
+        RuleViolation("lead_time", date(2026, 6, 10), 1, -1)
+    ]
 
 
 @pytest.mark.parametrize(

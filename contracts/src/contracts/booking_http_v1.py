@@ -1,7 +1,7 @@
 """HTTP requests and answers of booking, public through the gateway; internal answers at the end."""
 
 from datetime import date, datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -27,6 +27,9 @@ Email = Annotated[
     str, StringConstraints(min_length=3, max_length=320, pattern=r"^[^@\s]+@[^@\s]+$", strip_whitespace=True)
 ]
 Phone = Annotated[str, StringConstraints(min_length=3, max_length=40, strip_whitespace=True)]
+MAX_GROUP_STAYS = 50
+DEFAULT_HOLD_S = 15 * 60
+HoldSeconds = Annotated[int, Field(ge=1, le=7 * 24 * 3600)]
 Amenity = Annotated[str, StringConstraints(min_length=1, max_length=60, pattern=r"^[a-z0-9_]+$")]
 
 
@@ -116,13 +119,56 @@ class BookingCreate(Stay):
     guest: GuestInput | None = None
     guest_id: UUID | None = None
     status: Literal["confirmed", "inquiry", "pending"] = "confirmed"
+    hold_id: UUID | None = None
     notes: LongText | None = None
 
     @model_validator(mode="after")
     def _one_guest(self) -> Self:
         if (self.guest is None) == (self.guest_id is None):
             raise ValueError("exactly one of guest and guest_id is required")
+        if self.hold_id is not None and self.status == "inquiry":
+            raise ValueError("an inquiry takes no nights, so it cannot consume a hold")
         return self
+
+
+class GroupStay(Stay):
+    """One stay of a group."""
+
+    property_id: UUID
+    occupancy: Occupancy
+    hold_id: UUID | None = None
+    notes: LongText | None = None
+
+
+class GroupBookingCreate(RequestModel):
+    """Several stays of one guest, all or nothing: `guest` or `guest_id`, not both."""
+
+    stays: Annotated[list[GroupStay], Field(min_length=1, max_length=MAX_GROUP_STAYS)]
+    guest: GuestInput | None = None
+    guest_id: UUID | None = None
+    status: Literal["confirmed", "pending"] = "confirmed"
+
+    @model_validator(mode="after")
+    def _one_guest(self) -> Self:
+        if (self.guest is None) == (self.guest_id is None):
+            raise ValueError("exactly one of guest and guest_id is required")
+        return self
+
+
+class BookingPatch(RequestModel):
+    """The fields to change; absent ones stay. `notes: null` removes the notes."""
+
+    check_in: CalendarDate | None = None
+    check_out: CalendarDate | None = None
+    occupancy: Occupancy | None = None
+    property_id: UUID | None = None
+    notes: LongText | None = None
+
+
+class RatingPut(RequestModel):
+    """The guest's rating after check-out."""
+
+    rating: Annotated[int, Field(ge=1, le=5)]
 
 
 class TransitionRequest(RequestModel):
@@ -153,13 +199,71 @@ class Booking(AnswerModel):
     created_at: datetime
     updated_at: datetime
     cancelled_at: datetime | None = None
+    checked_in_at: datetime | None = None
+    checked_out_at: datetime | None = None
+    group_id: UUID | None = None
+    rating: int | None = None
 
 
 class BookingList(AnswerModel):
-    """One page of reservations, newest first; `next_cursor` is absent on the last page."""
+    """One page of reservations, newest first; `next_cursor` is absent on the last page, `total` unless asked for."""
 
     items: list[Booking]
     next_cursor: str | None = None
+    total: int | None = None
+
+
+class BookingGroup(AnswerModel):
+    """The reservations of a group, in the order of the request."""
+
+    group_id: UUID
+    bookings: list[Booking]
+
+
+class BookingHistoryEntry(AnswerModel):
+    """One change of a reservation: only the fields that differ, as they were (absent: it was new) and as they are."""
+
+    action: str
+    actor: str
+    at: datetime
+    trace_id: str | None = None
+    property_id: UUID
+    inventory_version: InventoryVersion
+    before: dict[str, Any] | None = None
+    after: dict[str, Any]
+
+
+class BookingHistory(AnswerModel):
+    """Every change of a reservation, oldest first."""
+
+    items: list[BookingHistoryEntry]
+
+
+class HoldCreate(Stay):
+    """Keep the nights for `expires_in_s` seconds, 15 minutes unless said otherwise."""
+
+    property_id: UUID
+    expires_in_s: HoldSeconds = DEFAULT_HOLD_S
+
+
+class HoldPatch(RequestModel):
+    """Keep the nights for `expires_in_s` seconds from now on."""
+
+    expires_in_s: HoldSeconds
+
+
+class Hold(AnswerModel):
+    """A hold as stored; only an `active` one keeps its nights."""
+
+    id: UUID
+    property_id: UUID
+    check_in: date
+    check_out: date
+    state: Literal["active", "released", "expired", "consumed"]
+    hold_expires_at: datetime
+    inventory_version: InventoryVersion
+    created_at: datetime
+    updated_at: datetime
 
 
 class BlockCreate(RequestModel):

@@ -42,7 +42,8 @@ def _revision(envelope: Envelope, data: ChannelReservationReceived) -> Revision:
     return Revision(
         agency_id=envelope.agency_id,
         property_id=data.property_id,
-        channel=ChannelReference(data.connection_id, data.ota_name, data.ota_reservation_code, data.group_id),
+        channel=ChannelReference(data.connection_id, data.ota_name, data.ota_reservation_code),
+        group_id=data.group_id,
         revision_id=data.revision_id,
         revision_no=data.revision_no,
         is_cancellation=data.status is RevisionStatus.CANCELLED,

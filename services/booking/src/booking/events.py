@@ -5,10 +5,11 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from booking.domain.model import Block, Change, Conflict, Property, Reservation, RevisionDecision
+from booking.domain.model import Block, Change, Conflict, HistoryEntry, Hold, Property, Reservation, RevisionDecision
 from contracts import booking_reservations_v1 as v1
 from contracts.booking_http_v1 import Block as BlockAnswer
-from contracts.booking_http_v1 import Booking, ChannelConflict
+from contracts.booking_http_v1 import Booking, BookingHistoryEntry, ChannelConflict
+from contracts.booking_http_v1 import Hold as HoldAnswer
 from contracts.booking_http_v1 import Property as PropertyAnswer
 from contracts.booking_properties_v1 import DeltaOffset, PropertySnapshot
 from contracts.values import DateRange, InventoryRange, Location, Occupancy, PropertyProfile, RangeKind, RevisionOutcome
@@ -39,6 +40,12 @@ def event_data(change: Change) -> dict[str, Any]:
             fields |= {"stay_rules": {}, "rates": {}}
     if change.reservation is not None:
         fields |= _reservation_fields(change.reservation)
+    if change.moved is not None:
+        fields |= {"from_property_id": change.moved[0], "to_property_id": change.moved[1]}
+    if change.event == "ReservationRated" and change.reservation is not None:
+        fields["rating"] = change.reservation.rating
+    if change.hold is not None:
+        fields |= _hold_fields(change.hold)
     if change.block is not None:
         fields |= _block_fields(change.block)
     if change.conflict is not None:
@@ -49,7 +56,7 @@ def event_data(change: Change) -> dict[str, Any]:
 
 def subject_of(change: Change) -> str:
     """What an event is about, for people reading a topic: `reservation/<id>` and the like."""
-    for name in ("reservation", "block", "conflict"):
+    for name in ("reservation", "hold", "block", "conflict"):
         record = getattr(change, name)
         if record is not None:
             return f"{name}/{record.id}"
@@ -149,6 +156,10 @@ def reservation_body(record: Reservation) -> dict[str, Any]:
         created_at=record.created_at,
         updated_at=record.updated_at,
         cancelled_at=record.cancelled_at,
+        checked_in_at=record.checked_in_at,
+        checked_out_at=record.checked_out_at,
+        group_id=record.group_id,
+        rating=record.rating,
     )
     return _body(answer.model_dump(mode="json", warnings=False))
 
@@ -168,6 +179,36 @@ def block_body(record: Block) -> dict[str, Any]:
         updated_at=record.updated_at,
     )
     return _body(answer.model_dump(mode="json"))
+
+
+def hold_body(record: Hold) -> dict[str, Any]:
+    """The HTTP answer for a hold."""
+    answer = HoldAnswer.model_construct(
+        id=record.id,
+        property_id=record.property_id,
+        check_in=record.check_in,
+        check_out=record.check_out,
+        state=record.state,
+        hold_expires_at=record.hold_expires_at,
+        inventory_version=record.inventory_version,
+        created_at=record.created_at,
+        updated_at=record.updated_at,
+    )
+    return _body(answer.model_dump(mode="json", warnings=False))
+
+
+def history_body(record: HistoryEntry) -> dict[str, Any]:
+    """One entry of the HTTP answer for a reservation's history."""
+    return BookingHistoryEntry.model_construct(
+        action=record.action,
+        actor=record.actor,
+        at=record.at,
+        trace_id=record.trace_id,
+        property_id=record.property_id,
+        inventory_version=record.inventory_version,
+        before=record.before,
+        after=record.after,
+    ).model_dump(mode="json")
 
 
 def conflict_body(record: Conflict) -> dict[str, Any]:
@@ -222,11 +263,20 @@ def _reservation_fields(record: Reservation) -> dict[str, Any]:
         "nights": record.nights,
         "occupancy": Occupancy(adults=record.adults, children=record.children, infants=record.infants),
         "guest_id": record.guest_id,
-        "group_id": channel.group_id if channel else None,
+        "group_id": record.group_id,
         "ota_name": channel.ota_name if channel else None,
         "ota_reservation_code": channel.ota_reservation_code if channel else None,
         "total_amount_minor": record.total_amount_minor,
         "currency": record.currency,
+        "hold_expires_at": record.hold_expires_at,
+    }
+
+
+def _hold_fields(record: Hold) -> dict[str, Any]:
+    return {
+        "hold_id": record.id,
+        "check_in": record.check_in,
+        "check_out": record.check_out,
         "hold_expires_at": record.hold_expires_at,
     }
 

@@ -9,7 +9,15 @@ from fastapi import FastAPI
 
 from booking.api import DepsOf, routes
 from booking.consumers import handlers
-from booking.domain.errors import DatesUnavailable, IllegalTransition, NotFound, RulesMoved, StayRulesViolated
+from booking.domain.errors import (
+    DatesUnavailable,
+    HoldNotActive,
+    IllegalTransition,
+    InvalidStay,
+    NotFound,
+    RulesMoved,
+    StayRulesViolated,
+)
 from booking.service.writing import Deps
 from booking.settings import Settings
 from booking.workers import expiry, snapshot_publisher
@@ -131,6 +139,8 @@ PROBLEMS: dict[type[Exception], ToProblem] = {
     IllegalTransition: lambda error: ProblemError(
         409, ProblemCode.ILLEGAL_TRANSITION, str(error), allowed=list(error.allowed)
     ),
+    InvalidStay: lambda error: ProblemError(422, ProblemCode.VALIDATION_ERROR, str(error)),
+    HoldNotActive: lambda error: ProblemError(409, ProblemCode.HOLD_NOT_ACTIVE, str(error)),
     NotFound: lambda error: ProblemError(404, ProblemCode.NOT_FOUND, str(error)),
     RulesMoved: lambda error: ProblemError(503, ProblemCode.UNAVAILABLE, str(error)),
 }

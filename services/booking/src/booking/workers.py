@@ -1,17 +1,18 @@
-"""Booking's timed loops: expiry of pendings, and the snapshots of changed properties; wired by `main`."""
+"""Booking's timed loops: expiry of holds and pendings, and the snapshots of changed properties; wired by `main`."""
 
 from collections.abc import Awaitable, Callable
 
-from booking.service import reservations, snapshots
+from booking.service import snapshots
+from booking.service.expiry import expire_overdue
 from booking.service.snapshots import EndOffset, Send
 from booking.service.writing import Deps
 
 
 def expiry(deps: Deps) -> Callable[[], Awaitable[int]]:
-    """Expires what is overdue, so that a pending nobody touches gives its nights back too."""
+    """Expires what is overdue, so that a hold nobody touches gives its nights back too."""
 
     async def step() -> int:
-        return await reservations.expire_overdue(deps)
+        return await expire_overdue(deps)
 
     return step
 

@@ -10,6 +10,7 @@ from booking.domain.model import Page
 from booking.service.writing import Deps
 from runtime.http import json_bytes
 from runtime.pages import decode_cursor, encode_cursor
+from runtime.tokens import Caller
 
 DEFAULT_LIMIT = 50
 
@@ -19,6 +20,10 @@ class DepsOf:
 
     api: Deps
     system: Deps
+
+    def of(self, caller: Caller) -> Deps:
+        """What a use case needs on behalf of a caller."""
+        return self.api.by(caller.subject)
 
 
 def page_of(limit: int, cursor: str | None) -> Page:
@@ -32,7 +37,8 @@ def answer(body: dict[str, Any]) -> Response:
     return json_bytes(orjson.dumps(body))
 
 
-def list_answer(items: list[dict[str, Any]], limit: int, instant: str) -> Response:
+def list_answer(items: list[dict[str, Any]], limit: int, instant: str, total: int | None = None) -> Response:
     """One page of a list ordered by the field `instant` and the id."""
     next_cursor = encode_cursor(items[-1][instant], UUID(items[-1]["id"])) if len(items) == limit else None
-    return answer({"items": items, "next_cursor": next_cursor})
+    counted = {} if total is None else {"total": total}
+    return answer({"items": items, "next_cursor": next_cursor, **counted})

@@ -23,19 +23,19 @@ def add_block_routes(router: APIRouter, deps: DepsOf) -> None:
             uuid4(), agency_of(caller), body.property_id, body.start_date, body.end_date, body.reason, "manual", True
         )
         key = await idempotency_key(request, caller)
-        return (await blocks.create(deps.api, block, key)).response()
+        return (await blocks.create(deps.of(caller), block, key)).response()
 
     @router.get("/blocks", response_model=http.BlockList)
     async def list_blocks(
         caller: CallerOf, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None, property_id: UUID | None = None
     ) -> Response:
-        found = await blocks.list_page(deps.api, agency_of(caller), page_of(limit, cursor), property_id)
+        found = await blocks.list_page(deps.of(caller), agency_of(caller), page_of(limit, cursor), property_id)
         return list_answer([events.block_body(record) for record in found], limit, "created_at")
 
     @router.get("/blocks/{block_id}", response_model=http.Block)
     async def get_block(block_id: UUID, caller: CallerOf) -> Response:
-        return answer(events.block_body(await blocks.get(deps.api, agency_of(caller), block_id)))
+        return answer(events.block_body(await blocks.get(deps.of(caller), agency_of(caller), block_id)))
 
     @router.delete("/blocks/{block_id}", response_model=http.Block)
     async def delete_block(block_id: UUID, caller: CallerOf) -> Response:
-        return answer(events.block_body(await blocks.delete(deps.api, agency_of(caller), block_id)))
+        return answer(events.block_body(await blocks.delete(deps.of(caller), agency_of(caller), block_id)))

@@ -23,9 +23,9 @@ def add_conflict_routes(router: APIRouter, deps: DepsOf) -> None:
         cursor: Cursor = None,
         state: Literal["open", "closed"] | None = None,
     ) -> Response:
-        found = await channel.list_conflicts(deps.api, agency_of(caller), page_of(limit, cursor), state)
+        found = await channel.list_conflicts(deps.of(caller), agency_of(caller), page_of(limit, cursor), state)
         return list_answer([events.conflict_body(record) for record in found], limit, "opened_at")
 
     @router.get("/channel-conflicts/{conflict_id}", response_model=http.ChannelConflict)
     async def get_conflict(conflict_id: UUID, caller: CallerOf) -> Response:
-        return answer(events.conflict_body(await channel.get_conflict(deps.api, agency_of(caller), conflict_id)))
+        return answer(events.conflict_body(await channel.get_conflict(deps.of(caller), agency_of(caller), conflict_id)))

@@ -23,16 +23,16 @@ def add_property_routes(router: APIRouter, deps: DepsOf) -> None:
     async def create_property(body: http.PropertyCreate, request: Request, caller: CallerOf) -> Response:
         record = _property(agency_of(caller), body)
         key = await idempotency_key(request, caller)
-        return (await properties.create(deps.api, record, key)).response()
+        return (await properties.create(deps.of(caller), record, key)).response()
 
     @router.get("/properties", response_model=http.PropertyList)
     async def list_properties(caller: CallerOf, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None) -> Response:
-        found = await properties.list_page(deps.api, agency_of(caller), page_of(limit, cursor))
+        found = await properties.list_page(deps.of(caller), agency_of(caller), page_of(limit, cursor))
         return list_answer([events.property_body(record) for record in found], limit, "created_at")
 
     @router.get("/properties/{property_id}", response_model=http.Property)
     async def get_property(property_id: UUID, caller: CallerOf) -> Response:
-        return answer(events.property_body(await properties.get(deps.api, agency_of(caller), property_id)))
+        return answer(events.property_body(await properties.get(deps.of(caller), agency_of(caller), property_id)))
 
     @router.get("/internal/properties/digests", response_model=http.PropertyDigests)
     async def list_digests(

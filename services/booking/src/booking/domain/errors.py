@@ -42,6 +42,17 @@ class IllegalTransition(Exception):
         self.allowed = tuple(allowed)
 
 
+class InvalidStay(Exception):
+    """A stay has 1 to 730 nights."""
+
+
+class HoldNotActive(Exception):
+    """The hold is over: its nights are no longer kept."""
+
+    def __init__(self, state: str) -> None:
+        super().__init__(f"The hold is {state}: its nights are no longer kept.")
+
+
 class NotFound(Exception):
     """There is no such record in this agency."""
 

@@ -30,12 +30,16 @@ def after(state: LedgerState, changes: Iterable[Change]) -> LedgerState:
             waiting.pop(change.conflict.id, None)
         elif change.conflict is not None and change.conflict.id in waiting:
             waiting[change.conflict.id] = replace(waiting[change.conflict.id], conflict=change.conflict)
-    return replace(state, ranges=tuple(ranges.values()), waiting=tuple(waiting.values()), overdue=())
+    return replace(state, ranges=tuple(ranges.values()), waiting=tuple(waiting.values()), overdue=(), overdue_holds=())
 
 
 def expire_overdue(state: LedgerState, new_id: NewId) -> list[Change]:
-    """Pendings whose time is over at the state's instant lose their nights, which are dealt on."""
-    expired = [
+    """Holds and pendings whose time is over at the state's instant lose their nights, which are dealt on."""
+    holds = [
+        Change(state.property.id, "HoldExpired", state.ranges_of(hold.id), hold=replace(hold, state="expired"))
+        for hold in state.overdue_holds
+    ]
+    pendings = [
         Change(
             state.property.id,
             "ReservationExpired",
@@ -44,6 +48,7 @@ def expire_overdue(state: LedgerState, new_id: NewId) -> list[Change]:
         )
         for reservation in state.overdue
     ]
+    expired = [*holds, *pendings]
     return [*expired, *settle(after(state, expired), new_id)] if expired else []
 
 
@@ -156,7 +161,8 @@ def _deal_again(
     result = deal(state.property, others, stay.reservation)
     held = state.ranges_of(stay.reservation.id)
     if result.wins:
-        won = replace(stay.reservation, status="confirmed")
+        is_here = stay.reservation.checked_in_at is not None
+        won = replace(stay.reservation, status="checked_in" if is_here else "confirmed")
         stored = reservation_range(state.property, won, new_id())
         closed = replace(stay.conflict, state="closed", resolution="nights_came_free")
         confirmed = Change(state.property.id, "ReservationConfirmed", held, (stored,), reservation=won)

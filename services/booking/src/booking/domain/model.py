@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from typing import Any
 from uuid import UUID
 
 from rules.calendar import StoredRange
@@ -79,12 +80,14 @@ class ChannelReference:
     connection_id: UUID
     ota_name: str
     ota_reservation_code: str
-    group_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """One stay of one guest in one property; `total_amount_minor` is None while nobody priced it."""
+    """One stay of one guest in one property; `total_amount_minor` is None while nobody priced it.
+
+    Reservations made together share a `group_id`.
+    """
 
     id: UUID
     agency_id: UUID
@@ -101,9 +104,13 @@ class Reservation:
     total_amount_minor: int | None = None
     notes: str | None = None
     channel: ChannelReference | None = None
+    group_id: UUID | None = None
     hold_expires_at: datetime | None = None
     cancelled_at: datetime | None = None
     cancel_reason: str | None = None
+    checked_in_at: datetime | None = None
+    checked_out_at: datetime | None = None
+    rating: int | None = None
     inventory_version: int = 0
     created_at: datetime | None = None
     updated_at: datetime | None = None
@@ -112,6 +119,22 @@ class Reservation:
     def nights(self) -> int:
         """Difference of calendar dates, never of hours: a DST change has no say."""
         return (self.check_out - self.check_in).days
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Nights kept for somebody until an instant; `state` is active, released, expired or consumed."""
+
+    id: UUID
+    agency_id: UUID
+    property_id: UUID
+    check_in: date
+    check_out: date
+    hold_expires_at: datetime
+    state: str = "active"
+    inventory_version: int = 0
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +189,8 @@ class RevisionDecision:
 class Change:
     """One state change: exactly one inventory version and one event.
 
-    `event` is the event's type; the records are the states after the change, None when the change has none.
+    `event` is the event's type; the records are the states after the change, None when the change has none. `moved`
+    says from and to which property a reservation moved: both properties have such a change, in this order.
     """
 
     property_id: UUID
@@ -176,9 +200,26 @@ class Change:
     property: Property | None = None
     guest: Guest | None = None
     reservation: Reservation | None = None
+    hold: Hold | None = None
     block: Block | None = None
     conflict: Conflict | None = None
     revision: RevisionDecision | None = None
+    moved: tuple[UUID, UUID] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    """One change of a reservation: only the fields that differ, as they were (None: it was new) and as they are."""
+
+    reservation_id: UUID
+    property_id: UUID
+    inventory_version: int
+    action: str
+    actor: str
+    trace_id: str | None
+    at: datetime
+    before: dict[str, Any] | None
+    after: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +232,23 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
+class ReservationFilter:
+    """Which reservations a list shows; None leaves a filter out. The window `[from_date, to_date)` meets the stay.
+
+    The fields stand in the order of the statement's parameters.
+    """
+
+    property_id: UUID | None = None
+    guest_id: UUID | None = None
+    status: str | None = None
+    source: str | None = None
+    from_date: date | None = None
+    to_date: date | None = None
+    updated_since: datetime | None = None
+    text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class WaitingStay:
     """An overbooked reservation and its open conflict."""
 
@@ -200,13 +258,14 @@ class WaitingStay:
 
 @dataclass(frozen=True, slots=True)
 class LedgerState:
-    """A property's inventory read under its lock: active ranges, waiting stays oldest first, overdue pendings."""
+    """A property's inventory read under its lock: active ranges, waiting stays oldest first, what is overdue."""
 
     property: Property
     now: datetime
     ranges: tuple[StoredRange, ...]
     waiting: tuple[WaitingStay, ...]
     overdue: tuple[Reservation, ...]
+    overdue_holds: tuple[Hold, ...] = ()
 
     def ranges_of(self, source_id: UUID) -> tuple[StoredRange, ...]:
         """The active ranges of one reservation, block or hold."""

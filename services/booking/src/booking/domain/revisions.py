@@ -27,7 +27,10 @@ from booking.domain.model import (
     RevisionDecision,
     WaitingStay,
 )
-from booking.domain.reservations import cancel
+from booking.domain.reservations import TRANSITIONS, cancel
+
+OVER = frozenset({"checked_out", "no_show"})
+"""Statuses a modification does not bring back to life."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,7 @@ class Revision:
     guest_phone: str | None
     total_amount_minor: int | None
     currency: str | None
+    group_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,8 @@ def _decide_cancellation(
     if reservation is None:
         return [_outcome_only(revision, _decision(revision, "applied", None, "cancelled before it was created"))]
     decision = _decision(revision, "applied", reservation.id)
+    if "cancel" not in TRANSITIONS.get(reservation.status, {}):  # the guest was here, whatever the channel says
+        return [_outcome_only(revision, replace(decision, reason=f"the reservation stays {reservation.status}"))]
     if reservation.status == "cancelled":
         return [_outcome_only(revision, decision)]
     changes = cancel(state, reservation, "cancelled by the channel", new_id)
@@ -90,6 +96,9 @@ def _decide_cancellation(
 def _decide_stay(state: LedgerState, revision: Revision, known: Known, new_id: NewId) -> list[Change]:
     guest = _new_guest(revision, known, new_id)
     wanted = _wanted(state, revision, known, guest, new_id)
+    if wanted.status in OVER:
+        modified = Change(revision.property_id, "ReservationModified", reservation=wanted)
+        return [replace(modified, guest=guest, revision=_decision(revision, "applied", wanted.id))]
     held = state.ranges_of(wanted.id)
     closed = close_conflict(state, wanted.id, "modified_by_channel")
     rest = after(replace(state, ranges=tuple(stored for stored in state.ranges if stored not in held)), closed)
@@ -100,7 +109,7 @@ def _decide_stay(state: LedgerState, revision: Revision, known: Known, new_id: N
         changes = [*settle(rest, new_id, waiting, held), *closed]
     else:
         stored = reservation_range(state.property, wanted, new_id())
-        is_held = known.reservation is not None and known.reservation.status == "confirmed"
+        is_held = known.reservation is not None and known.reservation.status == wanted.status
         event = "ReservationModified" if is_held else "ReservationConfirmed"
         taken = Change(state.property.id, event, held, (stored,), reservation=wanted)
         changes = [taken, *closed, *settle(after(rest, [taken]), new_id)]
@@ -113,7 +122,7 @@ def _wanted(state: LedgerState, revision: Revision, known: Known, guest: Guest |
         raise ValueError("a revision that is no cancellation has dates")
     guest_id = known.guest_id if guest is None else guest.id
     earlier = known.reservation
-    return Reservation(
+    told = Reservation(
         id=earlier.id if earlier else new_id(),
         agency_id=revision.agency_id,
         property_id=revision.property_id,
@@ -127,9 +136,20 @@ def _wanted(state: LedgerState, revision: Revision, known: Known, guest: Guest |
         infants=revision.infants,
         currency=revision.currency or state.property.currency,
         total_amount_minor=revision.total_amount_minor,
-        notes=earlier.notes if earlier else None,
         channel=revision.channel,
-        created_at=earlier.created_at if earlier else None,
+        group_id=revision.group_id,
+    )
+    if earlier is None:
+        return told
+    return replace(
+        told,
+        # What the host did counts: the guest is in the house, or has left.
+        status=earlier.status if earlier.status in {"checked_in", *OVER} else "confirmed",
+        notes=earlier.notes,
+        checked_in_at=earlier.checked_in_at,
+        checked_out_at=earlier.checked_out_at,
+        rating=earlier.rating,
+        created_at=earlier.created_at,
     )
 
 

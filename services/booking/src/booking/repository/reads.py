@@ -1,4 +1,4 @@
-"""Reads of booking's records: what the writers decide by, and what the API answers."""
+"""Reads of single records: what the writers decide by, and what the API answers; lists are in `lists`."""
 
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -9,8 +9,8 @@ from booking.domain.errors import Competitor
 from booking.domain.model import (
     Block,
     Conflict,
+    Hold,
     LedgerState,
-    Page,
     Property,
     Reservation,
     RevisionDecision,
@@ -20,6 +20,7 @@ from booking.repository.rows import (
     block_from,
     conflict_from,
     decision_from,
+    hold_from,
     parse_date,
     property_from,
     range_from,
@@ -29,7 +30,7 @@ from rules.calendar import StoredRange
 from runtime.idempotency import IdempotencyKey, IdempotencyMismatch, StoredAnswer
 from runtime.postgres import Connection, Pool
 
-_PROPERTY = """
+PROPERTY = """
 SELECT property.*, version.inventory_version, version.rules_version
 FROM properties AS property JOIN inventory_versions AS version ON version.property_id = property.id"""
 
@@ -98,23 +99,8 @@ async def select_now(connection: Connection) -> datetime:
 
 async def select_property(connection: Connection, property_id: UUID) -> Property | None:
     """One property with its versions."""
-    row = await connection.fetchrow(f"{_PROPERTY} WHERE property.id = $1", property_id)
+    row = await connection.fetchrow(f"{PROPERTY} WHERE property.id = $1", property_id)
     return property_from(row) if row else None
-
-
-async def select_properties(connection: Connection, agency_id: UUID, page: Page) -> list[Property]:
-    """A page of the agency's properties, newest first."""
-    rows = await connection.fetch(
-        f"""{_PROPERTY}
-        WHERE property.agency_id = $4
-          AND ($1::timestamptz IS NULL OR (property.created_at, property.id) < ($1, $2))
-        ORDER BY property.created_at DESC, property.id DESC LIMIT $3""",
-        page.created_at,
-        page.id,
-        page.limit,
-        agency_id,
-    )
-    return [property_from(row) for row in rows]
 
 
 async def select_ledger_state(connection: Connection, property_id: UUID) -> LedgerState | None:
@@ -125,8 +111,11 @@ async def select_ledger_state(connection: Connection, property_id: UUID) -> Ledg
     now = await select_now(connection)
     ranges = await select_active_ranges(connection, property_id)
     waiting = await _select_waiting(connection, property_id)
+    if not any(stored.is_overdue(now) for stored in ranges):
+        return LedgerState(owner, now, tuple(ranges), tuple(waiting), ())
     overdue = await _select_overdue(connection, property_id, now)
-    return LedgerState(owner, now, tuple(ranges), tuple(waiting), tuple(overdue))
+    holds = await _select_overdue_holds(connection, property_id, now)
+    return LedgerState(owner, now, tuple(ranges), tuple(waiting), tuple(overdue), tuple(holds))
 
 
 async def select_active_ranges(connection: Connection, property_id: UUID) -> list[StoredRange]:
@@ -161,6 +150,16 @@ async def _select_overdue(connection: Connection, property_id: UUID, now: dateti
     return [reservation_from(row) for row in rows]
 
 
+async def _select_overdue_holds(connection: Connection, property_id: UUID, now: datetime) -> list[Hold]:
+    rows = await connection.fetch(
+        """SELECT * FROM holds
+           WHERE property_id = $1 AND state = 'active' AND hold_expires_at <= $2 ORDER BY hold_expires_at, id""",
+        property_id,
+        now,
+    )
+    return [hold_from(row) for row in rows]
+
+
 async def select_overdue_properties(connection: Connection, limit: int) -> list[tuple[UUID, UUID]]:
     """Properties with overdue ranges, as (agency, property); for the expiry worker's system role."""
     rows = await connection.fetch(
@@ -179,23 +178,18 @@ async def select_reservation(connection: Connection, agency_id: UUID, reservatio
     return reservation_from(row) if row else None
 
 
-async def select_reservations(
-    connection: Connection, agency_id: UUID, page: Page, property_id: UUID | None, status: str | None
-) -> list[Reservation]:
-    """A page of the agency's reservations, newest first, optionally of one property or status."""
-    rows = await connection.fetch(
-        """SELECT * FROM reservations
-           WHERE agency_id = $6 AND ($1::timestamptz IS NULL OR (created_at, id) < ($1, $2))
-             AND ($4::uuid IS NULL OR property_id = $4) AND ($5::text IS NULL OR status = $5)
-           ORDER BY created_at DESC, id DESC LIMIT $3""",
-        page.created_at,
-        page.id,
-        page.limit,
-        property_id,
-        status,
-        agency_id,
+async def select_guest_exists(connection: Connection, agency_id: UUID, guest_id: UUID) -> bool:
+    """Whether the agency has this guest, not deleted."""
+    found = await connection.fetchval(
+        "SELECT true FROM guests WHERE agency_id = $1 AND id = $2 AND deleted_at IS NULL", agency_id, guest_id
     )
-    return [reservation_from(row) for row in rows]
+    return found is True
+
+
+async def select_hold(connection: Connection, agency_id: UUID, hold_id: UUID) -> Hold | None:
+    """One hold, those that are over too."""
+    row = await connection.fetchrow("SELECT * FROM holds WHERE agency_id = $1 AND id = $2", agency_id, hold_id)
+    return hold_from(row) if row else None
 
 
 async def select_guest_id(connection: Connection, agency_id: UUID, email_normalised: str | None) -> UUID | None:
@@ -203,7 +197,9 @@ async def select_guest_id(connection: Connection, agency_id: UUID, email_normali
     if email_normalised is None:
         return None
     guest_id: UUID | None = await connection.fetchval(
-        "SELECT id FROM guests WHERE agency_id = $1 AND email_normalised = $2", agency_id, email_normalised
+        "SELECT id FROM guests WHERE agency_id = $1 AND email_normalised = $2 AND deleted_at IS NULL",
+        agency_id,
+        email_normalised,
     )
     return guest_id
 
@@ -214,42 +210,10 @@ async def select_block(connection: Connection, agency_id: UUID, block_id: UUID) 
     return block_from(row) if row else None
 
 
-async def select_blocks(connection: Connection, agency_id: UUID, page: Page, property_id: UUID | None) -> list[Block]:
-    """A page of the agency's active blocks, newest first."""
-    rows = await connection.fetch(
-        """SELECT * FROM blocks
-           WHERE agency_id = $5 AND active AND ($1::timestamptz IS NULL OR (created_at, id) < ($1, $2))
-             AND ($4::uuid IS NULL OR property_id = $4)
-           ORDER BY created_at DESC, id DESC LIMIT $3""",
-        page.created_at,
-        page.id,
-        page.limit,
-        property_id,
-        agency_id,
-    )
-    return [block_from(row) for row in rows]
-
-
 async def select_conflict(connection: Connection, agency_id: UUID, conflict_id: UUID) -> Conflict | None:
     """One conflict, closed ones too."""
     row = await connection.fetchrow("SELECT * FROM conflicts WHERE agency_id = $1 AND id = $2", agency_id, conflict_id)
     return conflict_from(row) if row else None
-
-
-async def select_conflicts(connection: Connection, agency_id: UUID, page: Page, state: str | None) -> list[Conflict]:
-    """A page of the agency's conflicts, longest waiting first."""
-    rows = await connection.fetch(
-        """SELECT * FROM conflicts
-           WHERE agency_id = $5 AND ($1::timestamptz IS NULL OR (opened_at, id) > ($1, $2))
-             AND ($4::text IS NULL OR state = $4)
-           ORDER BY opened_at, id LIMIT $3""",
-        page.created_at,
-        page.id,
-        page.limit,
-        state,
-        agency_id,
-    )
-    return [conflict_from(row) for row in rows]
 
 
 async def select_ota_reservation(

@@ -12,6 +12,8 @@ from booking.domain.model import (
     ChannelReference,
     Conflict,
     Guest,
+    HistoryEntry,
+    Hold,
     Property,
     Reservation,
     RevisionDecision,
@@ -50,7 +52,7 @@ def reservation_from(row: Row) -> Reservation:
     """A row of `reservations`."""
     channel = None
     if row["connection_id"] is not None:
-        channel = ChannelReference(row["connection_id"], row["ota_name"], row["ota_reservation_code"], row["group_id"])
+        channel = ChannelReference(row["connection_id"], row["ota_name"], row["ota_reservation_code"])
     return Reservation(
         id=row["id"],
         agency_id=row["agency_id"],
@@ -67,12 +69,32 @@ def reservation_from(row: Row) -> Reservation:
         total_amount_minor=row["total_amount_minor"],
         notes=row["notes"],
         channel=channel,
+        group_id=row["group_id"],
         hold_expires_at=row["hold_expires_at"],
         cancelled_at=row["cancelled_at"],
         cancel_reason=row["cancel_reason"],
+        checked_in_at=row["checked_in_at"],
+        checked_out_at=row["checked_out_at"],
+        rating=row["rating"],
         inventory_version=row["inventory_version"],
         created_at=row["created_at"],
         updated_at=row["updated_at"],
+    )
+
+
+def hold_from(row: Row) -> Hold:
+    """A row of `holds`."""
+    return Hold(
+        row["id"],
+        row["agency_id"],
+        row["property_id"],
+        row["check_in"],
+        row["check_out"],
+        row["hold_expires_at"],
+        row["state"],
+        row["inventory_version"],
+        row["created_at"],
+        row["updated_at"],
     )
 
 
@@ -121,6 +143,21 @@ def range_from(row: Row) -> StoredRange:
         row["occupied"].lower,
         row["occupied"].upper,
         row["expires_at"],
+    )
+
+
+def history_from(row: Row) -> HistoryEntry:
+    """A row of `reservation_history`."""
+    return HistoryEntry(
+        row["reservation_id"],
+        row["property_id"],
+        row["inventory_version"],
+        row["action"],
+        row["actor"],
+        row["trace_id"],
+        row["at"],
+        row["before"],
+        row["after"],
     )
 
 
@@ -188,7 +225,7 @@ def reservation_json(record: Reservation) -> dict[str, Any]:
         "connection_id": channel.connection_id if channel else None,
         "ota_name": channel.ota_name if channel else None,
         "ota_reservation_code": channel.ota_reservation_code if channel else None,
-        "group_id": channel.group_id if channel else None,
+        "group_id": record.group_id,
         "adults": record.adults,
         "children": record.children,
         "infants": record.infants,
@@ -198,6 +235,23 @@ def reservation_json(record: Reservation) -> dict[str, Any]:
         "hold_expires_at": record.hold_expires_at,
         "cancelled_at": record.cancelled_at,
         "cancel_reason": record.cancel_reason,
+        "checked_in_at": record.checked_in_at,
+        "checked_out_at": record.checked_out_at,
+        "rating": record.rating,
+    }
+    return _with_creation(row, record.created_at)
+
+
+def hold_json(record: Hold) -> dict[str, Any]:
+    """What `write_hold` stores."""
+    row: dict[str, Any] = {
+        "id": record.id,
+        "agency_id": record.agency_id,
+        "property_id": record.property_id,
+        "check_in": record.check_in,
+        "check_out": record.check_out,
+        "state": record.state,
+        "hold_expires_at": record.hold_expires_at,
     }
     return _with_creation(row, record.created_at)
 

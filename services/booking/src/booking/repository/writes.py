@@ -1,6 +1,6 @@
 """The one way into the ledger: the property lock and `write_changes`, with the refusals it raises."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
@@ -24,6 +24,7 @@ from booking.repository.rows import (
     decision_json,
     detail_of,
     guest_json,
+    hold_json,
     parse_date,
     property_json,
     range_json,
@@ -58,11 +59,15 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class AnswerDraft:
-    """The 2xx answer of a creating request; the database adds version and instants of `property_id`."""
+    """The 2xx answer of a creating request; the database adds version and instants of `property_id`.
+
+    With `items` (each a property and a booking's body) they are added to each of these, and the body gets them whole.
+    """
 
     property_id: UUID
     status: int
     body: dict[str, Any]
+    items: tuple[tuple[UUID, dict[str, Any]], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +100,17 @@ class WriteRequest:
     answer: AnswerDraft | None = None
     rules_versions: dict[UUID, int] | None = None
     shard: int | None = None
+    actor: str = "system"
 
 
-async def lock_property(connection: Connection, property_id: UUID) -> None:
-    """Take the property's lock until the transaction ends; a statement of its own, before anything is read."""
-    await connection.execute("SELECT pg_advisory_xact_lock(property_lock_key($1))", property_id)
+async def lock_properties(connection: Connection, property_ids: Collection[UUID]) -> None:
+    """Take the properties' locks, sorted, until the transaction ends; a statement of its own, before any read."""
+    await connection.execute(
+        """SELECT pg_advisory_xact_lock(sorted.lock_key)
+           FROM (SELECT DISTINCT property_lock_key(id) AS lock_key
+                 FROM unnest($1::uuid[]) AS id ORDER BY 1) AS sorted""",
+        list(property_ids),
+    )
 
 
 async def write_changes(executor: Connection | Pool, request: WriteRequest) -> Written:
@@ -138,16 +149,23 @@ def _json(request: WriteRequest) -> dict[str, Any]:
         "agency_id": request.agency_id,
         "topic": request.topic,
         "trace": carrier_of(),
+        "actor": request.actor,
         "changes": [_change_json(change, event, request.shard, transient) for change, event in request.changes],
     }
     if request.key is not None:
         key = request.key
         document["idempotency"] = {"caller": key.caller, "key": key.key, "fingerprint": key.fingerprint}
     if request.answer is not None:
-        answer = request.answer
-        document["answer"] = {"property_id": answer.property_id, "status": answer.status, "body": answer.body}
+        document["answer"] = _answer_json(request.answer)
     if request.rules_versions:
         document["rules_versions"] = {str(key): version for key, version in request.rules_versions.items()}
+    return document
+
+
+def _answer_json(answer: AnswerDraft) -> dict[str, Any]:
+    document: dict[str, Any] = {"property_id": answer.property_id, "status": answer.status, "body": answer.body}
+    if answer.items:
+        document["items"] = [{"property_id": item, "body": body} for item, body in answer.items]
     return document
 
 
@@ -168,6 +186,8 @@ def _change_json(change: Change, event: Event, shard: int | None, transient: set
         document["guest"] = guest_json(change.guest)
     if change.reservation is not None:
         document["reservation"] = reservation_json(change.reservation)
+    if change.hold is not None:
+        document["hold"] = hold_json(change.hold)
     if change.block is not None:
         document["block"] = block_json(change.block)
     if change.conflict is not None:

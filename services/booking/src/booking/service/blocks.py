@@ -6,9 +6,9 @@ from booking import events
 from booking.domain.errors import DatesUnavailable, NotFound
 from booking.domain.inventory import close_nights, open_nights
 from booking.domain.model import Block, LedgerState, Page
-from booking.repository import reads
+from booking.repository import lists, reads
 from booking.repository.writes import AnswerDraft, Written
-from booking.service.reservations import log_refusal
+from booking.service.refusals import log_refusal
 from booking.service.writing import Decision, Deps, new_id, only_answer, replaying, under_lock
 from runtime.idempotency import IdempotencyKey, StoredAnswer
 from runtime.postgres import Connection, transaction
@@ -52,7 +52,7 @@ async def get(deps: Deps, agency_id: UUID, block_id: UUID) -> Block:
 async def list_page(deps: Deps, agency_id: UUID, page: Page, property_id: UUID | None) -> list[Block]:
     """A page of the agency's active blocks, newest first."""
     async with transaction(deps.pool, agency_id) as connection:
-        return await reads.select_blocks(connection, agency_id, page, property_id)
+        return await lists.select_blocks(connection, agency_id, page, property_id)
 
 
 async def _existing(connection: Connection, agency_id: UUID, block_id: UUID) -> Block:

@@ -5,7 +5,7 @@ from uuid import UUID
 from booking.domain.errors import GuestAppeared, NotFound
 from booking.domain.model import Conflict, LedgerState, Page, normalise_email
 from booking.domain.revisions import Known, Revision, decide
-from booking.repository import reads
+from booking.repository import lists, reads
 from booking.repository.writes import Written
 from booking.service.writing import Decision, Deps, new_id, under_lock
 from runtime.postgres import Connection, transaction
@@ -27,7 +27,13 @@ async def apply_revision(deps: Deps, revision: Revision) -> None:
 
     for _ in range(GUEST_ATTEMPTS):
         try:
-            await under_lock(deps, revision.agency_id, revision.property_id, decide_revision, done)
+            await under_lock(
+                deps.by(f"channel:{revision.channel.connection_id}"),
+                revision.agency_id,
+                revision.property_id,
+                decide_revision,
+                done,
+            )
             return
         except GuestAppeared:
             continue
@@ -57,4 +63,4 @@ async def get_conflict(deps: Deps, agency_id: UUID, conflict_id: UUID) -> Confli
 async def list_conflicts(deps: Deps, agency_id: UUID, page: Page, state: str | None) -> list[Conflict]:
     """A page of the agency's conflicts, longest waiting first."""
     async with transaction(deps.pool, agency_id) as connection:
-        return await reads.select_conflicts(connection, agency_id, page, state)
+        return await lists.select_conflicts(connection, agency_id, page, state)

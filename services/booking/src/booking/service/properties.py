@@ -7,7 +7,7 @@ from uuid import UUID
 from booking import events
 from booking.domain.errors import NotFound
 from booking.domain.model import Change, Page, Property
-from booking.repository import reads, snapshots, writes
+from booking.repository import lists, reads, snapshots, writes
 from booking.repository.snapshots import PropertyWithRanges
 from booking.repository.writes import AnswerDraft
 from booking.service.writing import Deps, replaying, write_request
@@ -21,6 +21,7 @@ async def create(deps: Deps, record: Property, key: IdempotencyKey | None) -> St
     """Create a property at inventory version 1: 201 body."""
     change = Change(record.id, "PropertyCreated", property=record)
     request = write_request(
+        deps,
         record.agency_id,
         [change],
         key=key,
@@ -48,7 +49,7 @@ async def get(deps: Deps, agency_id: UUID, property_id: UUID) -> Property:
 async def list_page(deps: Deps, agency_id: UUID, page: Page) -> list[Property]:
     """A page of the agency's properties, newest first."""
     async with transaction(deps.pool, agency_id) as connection:
-        return await reads.select_properties(connection, agency_id, page)
+        return await lists.select_properties(connection, agency_id, page)
 
 
 async def state(deps: Deps, property_id: UUID) -> PropertyWithRanges:

@@ -1,7 +1,7 @@
 """What every use case that writes stands on: its dependencies, and the frame of a decision under the lock."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TypeVar
 from uuid import UUID, uuid4
@@ -24,7 +24,8 @@ new_id = uuid4
 class Deps:
     """What a use case needs from outside: a pool, how to wake the relay after a commit, and two settings.
 
-    `partitions` is the partition count of the topics, `pending_ttl` how long a pending reservation keeps its nights.
+    `partitions` is the partition count of the topics, `pending_ttl` how long a pending reservation keeps its nights,
+    `actor` who the history of a reservation names.
 
     The API's pool is the application role's: row security sees the agency of each transaction. Consumers and workers
     pass the system role's.
@@ -34,6 +35,11 @@ class Deps:
     wake: Callable[[], None]
     partitions: int
     pending_ttl: timedelta
+    actor: str = "system"
+
+    def by(self, actor: str) -> "Deps":
+        """The same on behalf of somebody: a token's subject, or the connection an OTA revision came by."""
+        return replace(self, actor=actor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,7 @@ class Decision:
 
 
 Decide = Callable[[Connection, LedgerState], Awaitable[Decision]]
+DecideOverSeveral = Callable[[Connection, Mapping[UUID, LedgerState]], Awaitable[Decision]]
 Finish = Callable[[Connection, Written], Awaitable[Record]]
 
 
@@ -56,6 +63,22 @@ async def under_lock(
     finish: Finish[Record],
     key: IdempotencyKey | None = None,
 ) -> Record:
+    """`under_locks` for one property."""
+
+    async def decide_one(connection: Connection, states: Mapping[UUID, LedgerState]) -> Decision:
+        return await decide(connection, states[property_id])
+
+    return await under_locks(deps, agency_id, [property_id], decide_one, finish, key)
+
+
+async def under_locks(
+    deps: Deps,
+    agency_id: UUID,
+    property_ids: Collection[UUID],
+    decide: DecideOverSeveral,
+    finish: Finish[Record],
+    key: IdempotencyKey | None = None,
+) -> Record:
     """One transaction: lock, look the key up, expire what is overdue, decide, write; `finish` makes the result.
 
     Raises `NotFound` for a property the agency does not have, and whatever `decide` raises; then nothing is written.
@@ -63,25 +86,30 @@ async def under_lock(
 
     async def attempt() -> Record:
         async with transaction(deps.pool, agency_id) as connection:
-            await writes.lock_property(connection, property_id)
+            await writes.lock_properties(connection, property_ids)
             stored = await select_idempotent_answer(connection, key) if key else None
             if stored is not None:
                 return await finish(connection, Written(stored, {}))
-            state = await reads.select_ledger_state(connection, property_id)
-            if state is None or state.property.agency_id != agency_id:
-                raise NotFound("property")
-            expired = expire_overdue(state, new_id)
-            decision = await decide(connection, after(state, expired))
-            changes = [*expired, *decision.changes]
-            written = Written(None, {property_id: state.property.inventory_version})
+            states = {item: await _state(connection, agency_id, item) for item in property_ids}
+            expired = {item: expire_overdue(state, new_id) for item, state in states.items()}
+            decision = await decide(connection, {item: after(states[item], expired[item]) for item in states})
+            changes = [*(change for some in expired.values() for change in some), *decision.changes]
+            written = Written(None, {item: state.property.inventory_version for item, state in states.items()})
             if changes:
-                request = write_request(agency_id, changes, key=key, answer=decision.answer)
+                request = write_request(deps, agency_id, changes, key=key, answer=decision.answer)
                 written = await writes.write_changes(connection, request)
             return await finish(connection, written)
 
     result = await retrying_deadlocks(attempt)
     deps.wake()
     return result
+
+
+async def _state(connection: Connection, agency_id: UUID, property_id: UUID) -> LedgerState:
+    state = await reads.select_ledger_state(connection, property_id)
+    if state is None or state.property.agency_id != agency_id:
+        raise NotFound("property")
+    return state
 
 
 async def replaying(
@@ -106,6 +134,7 @@ async def only_answer(_: Connection, written: Written) -> StoredAnswer:
 
 
 def write_request(
+    deps: Deps,
     agency_id: UUID,
     changes: Sequence[Change],
     *,
@@ -123,4 +152,5 @@ def write_request(
         answer,
         rules_versions,
         shard,
+        deps.actor,
     )

@@ -18,6 +18,8 @@ _BLOCK_ID = "0192f1c8-4455-7a77-8b3e-8c9d0e1f2a07"
 _CONFLICT_ID = "0192f1c9-5566-7b88-9c4f-9d0e1f2a3b08"
 _OVERBOOKED_ID = "0192f1ca-6677-7c99-ad50-0e1f2a3b4c09"
 _TASK_ID = "0192f1cb-7788-7daa-be61-1f2a3b4c5d10"
+_GROUP_ID = "0192f1cc-8899-7ebb-9f72-2a3b4c5d6e11"
+_HOLD_ID = "0192f1cd-99aa-7fcc-a083-3b4c5d6e7f12"
 _TIMES = {"created_at": "2026-03-02T09:30:00.000000Z", "updated_at": "2026-03-02T09:30:00.000000Z"}
 
 _PROPERTY_CREATE = {
@@ -55,6 +57,35 @@ _BOOKING = {
     "currency": "EUR",
     "notes": "Arrives late.",
     "inventory_version": 2,
+    **_TIMES,
+}
+_GROUP_CREATE = {
+    "stays": [{"property_id": _PROPERTY_ID, **_STAY, "occupancy": _OCCUPANCY}],
+    "guest": {"name": "Ada Example", "email": "ada@example.com"},
+}
+_CHANGE = {"actor": "user:ana", "property_id": _PROPERTY_ID, "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"}
+_CREATED = {
+    **_CHANGE,
+    "action": "ReservationConfirmed",
+    "at": "2026-03-02T09:30:00.000000Z",
+    "inventory_version": 2,
+    "after": {"status": "confirmed", **_STAY, "adults": 2},
+}
+_CANCELLED = {
+    **_CHANGE,
+    "action": "ReservationCancelled",
+    "at": "2026-03-05T11:00:00.000000Z",
+    "inventory_version": 3,
+    "before": {"status": "confirmed"},
+    "after": {"status": "cancelled"},
+}
+_HOLD = {
+    "id": _HOLD_ID,
+    "property_id": _PROPERTY_ID,
+    **_STAY,
+    "state": "active",
+    "hold_expires_at": "2026-03-02T09:45:00.000000Z",
+    "inventory_version": 3,
     **_TIMES,
 }
 _BLOCK_CREATE = {
@@ -154,6 +185,14 @@ EXAMPLES: dict[type[BaseModel], dict[str, Any]] = {
     booking.BookingCreate: _BOOKING_CREATE,
     booking.Booking: _BOOKING,
     booking.BookingList: {"items": [_BOOKING], "next_cursor": "MjAyNi0wMy0wMlQwOTozMDowMFo"},
+    booking.BookingPatch: {"check_out": "2026-07-12", "notes": None},
+    booking.RatingPut: {"rating": 5},
+    booking.BookingHistory: {"items": [_CREATED, _CANCELLED]},
+    booking.GroupBookingCreate: _GROUP_CREATE,
+    booking.BookingGroup: {"group_id": _GROUP_ID, "bookings": [{**_BOOKING, "group_id": _GROUP_ID}]},
+    booking.HoldCreate: {"property_id": _PROPERTY_ID, **_STAY, "expires_in_s": 900},
+    booking.HoldPatch: {"expires_in_s": 1800},
+    booking.Hold: _HOLD,
     booking.TransitionRequest: {"reason": "The guest fell ill."},
     booking.BlockCreate: _BLOCK_CREATE,
     booking.Block: _BLOCK,

@@ -1,0 +1,101 @@
+"""Use case of changing a reservation: other dates, another property, other guests or notes, decided anew at once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from uuid import UUID
+
+from booking.domain import reservations
+from booking.domain.errors import DatesUnavailable, NotFound
+from booking.domain.model import Change, LedgerState, Reservation
+from booking.domain.reservations import Modification
+from booking.repository import reads
+from booking.repository.writes import Written
+from booking.service.judging import ARRIVAL_RULES, require_sellable
+from booking.service.refusals import log_refusal
+from booking.service.reservations import get
+from booking.service.writing import Decision, Deps, new_id, under_locks
+from runtime.postgres import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """The fields a client names; the others stay. `notes` is changed when `sets_notes`, to None as well."""
+
+    check_in: date | None = None
+    check_out: date | None = None
+    adults: int | None = None
+    children: int | None = None
+    infants: int | None = None
+    property_id: UUID | None = None
+    notes: str | None = None
+    sets_notes: bool = False
+
+    def applied_to(self, record: Reservation) -> Modification:
+        """The whole reservation as it shall be."""
+
+        def chosen(wanted: int | None, present: int) -> int:
+            return present if wanted is None else wanted
+
+        return Modification(
+            self.check_in or record.check_in,
+            self.check_out or record.check_out,
+            chosen(self.adults, record.adults),
+            chosen(self.children, record.children),
+            chosen(self.infants, record.infants),
+            self.notes if self.sets_notes else record.notes,
+            record.total_amount_minor,
+        )
+
+
+async def modify(deps: Deps, agency_id: UUID, reservation_id: UUID, patch: Patch) -> Reservation:
+    """Change a reservation in one transaction: the old nights are given back only if the new ones are won.
+
+    Raises `DatesUnavailable`, `IllegalTransition`, `StayRulesViolated`, `InvalidStay`, `NotFound`.
+    """
+    # A reservation that moved to another property between this look and the locks is refused like a missing one.
+    source_id = (await get(deps, agency_id, reservation_id)).property_id
+    target_id = patch.property_id or source_id
+
+    async def decide(connection: Connection, states: Mapping[UUID, LedgerState]) -> Decision:
+        found = await reads.select_reservation(connection, agency_id, reservation_id)
+        if found is None or found.property_id != source_id:
+            raise NotFound("booking")
+        reservation = reservations.current(found, states[source_id].now)
+        wanted = patch.applied_to(reservation)
+        try:
+            return Decision(_changes(states[source_id], states[target_id], reservation, wanted))
+        except DatesUnavailable as refusal:
+            log_refusal(target_id, wanted.check_in, wanted.check_out, reservation.status, refusal.competitor)
+            raise
+
+    async def finish(connection: Connection, _: Written) -> Reservation:
+        found = await reads.select_reservation(connection, agency_id, reservation_id)
+        if found is None:
+            raise NotFound("booking")
+        return found
+
+    return await under_locks(deps, agency_id, sorted({source_id, target_id}), decide, finish)
+
+
+def _changes(source: LedgerState, target: LedgerState, reservation: Reservation, wanted: Modification) -> list[Change]:
+    reservations.require_modifiable(reservation, wanted)
+    moves = target.property.id != source.property.id
+    if reservation.source == "direct" and (moves or _asks_anew(reservation, wanted)):
+        keeps_arrival = wanted.check_in == reservation.check_in
+        require_sellable(
+            target.property,
+            (wanted.check_in, wanted.check_out),
+            wanted.adults + wanted.children,
+            target.now,
+            ignoring=ARRIVAL_RULES if keeps_arrival else frozenset(),
+        )
+    if moves:
+        return reservations.move(source, target, reservation, wanted, new_id)
+    return reservations.modify(source, reservation, wanted, new_id)
+
+
+def _asks_anew(reservation: Reservation, wanted: Modification) -> bool:
+    """Whether stay rules have a say: the stay or the number of its guests changes."""
+    before = (reservation.check_in, reservation.check_out, reservation.adults + reservation.children)
+    return before != (wanted.check_in, wanted.check_out, wanted.adults + wanted.children)

@@ -1,0 +1,98 @@
+"""Use cases of a reservation's life: confirm, decline, cancel, arrival, departure, no-show, rating."""
+
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from booking.domain import reservations
+from booking.domain.errors import DatesUnavailable, NotFound
+from booking.domain.model import Change, LedgerState, Reservation
+from booking.domain.reservations import Transition
+from booking.repository import reads
+from booking.repository.writes import Written
+from booking.service.judging import require_sellable
+from booking.service.refusals import log_refusal
+from booking.service.reservations import get
+from booking.service.writing import Decision, Deps, new_id, under_lock
+from runtime.postgres import Connection
+
+
+async def confirm(deps: Deps, agency_id: UUID, reservation_id: UUID) -> Reservation:
+    """An inquiry or pending reservation takes its nights for good; an inquiry is decided like a new booking.
+
+    Raises `DatesUnavailable`, `IllegalTransition`, `StayRulesViolated`.
+    """
+
+    def decide(state: LedgerState, it: Reservation) -> list[Change]:
+        changes = reservations.confirm(state, it, new_id)
+        if it.status == "inquiry":
+            require_sellable(state.property, (it.check_in, it.check_out), it.adults + it.children, state.now)
+        return changes
+
+    return await _transition(deps, agency_id, reservation_id, decide)
+
+
+async def cancel(deps: Deps, agency_id: UUID, reservation_id: UUID, reason: str | None) -> Reservation:
+    """Cancel a reservation; its nights are free at once. Cancelling twice answers the same."""
+    return await _transition(
+        deps, agency_id, reservation_id, lambda state, it: reservations.cancel(state, it, reason, new_id)
+    )
+
+
+async def decline(deps: Deps, agency_id: UUID, reservation_id: UUID, reason: str | None) -> Reservation:
+    """Refuse an inquiry or a pending reservation."""
+    return await _transition(
+        deps, agency_id, reservation_id, lambda state, it: reservations.decline(state, it, reason, new_id)
+    )
+
+
+async def mark_no_show(deps: Deps, agency_id: UUID, reservation_id: UUID, reason: str | None) -> Reservation:
+    """The guest never came; the nights are free at once."""
+    return await _transition(
+        deps, agency_id, reservation_id, lambda state, it: reservations.mark_no_show(state, it, reason, new_id)
+    )
+
+
+async def check_in(deps: Deps, agency_id: UUID, reservation_id: UUID) -> Reservation:
+    """The guest arrived."""
+    return await _transition(deps, agency_id, reservation_id, reservations.check_in)
+
+
+async def check_out(deps: Deps, agency_id: UUID, reservation_id: UUID) -> Reservation:
+    """The guest left; the nights from the property's local today on are free at once."""
+
+    def decide(state: LedgerState, it: Reservation) -> list[Change]:
+        today = state.now.astimezone(ZoneInfo(state.property.time_zone)).date()
+        return reservations.check_out(state, it, today, new_id)
+
+    return await _transition(deps, agency_id, reservation_id, decide)
+
+
+async def rate(deps: Deps, agency_id: UUID, reservation_id: UUID, rating: int) -> Reservation:
+    """Note the guest's rating, 1 to 5, after check-out."""
+    return await _transition(deps, agency_id, reservation_id, lambda state, it: reservations.rate(state, it, rating))
+
+
+async def _transition(deps: Deps, agency_id: UUID, reservation_id: UUID, change: Transition) -> Reservation:
+    # A reservation that moved to another property between this look and the lock is refused like a missing one.
+    property_id = (await get(deps, agency_id, reservation_id)).property_id
+
+    async def decide(connection: Connection, state: LedgerState) -> Decision:
+        found = await reads.select_reservation(connection, agency_id, reservation_id)
+        if found is None or found.property_id != property_id:
+            raise NotFound("booking")
+        reservation = reservations.current(found, state.now)
+        try:
+            return Decision(change(state, reservation))
+        except DatesUnavailable as refusal:
+            log_refusal(
+                property_id, reservation.check_in, reservation.check_out, reservation.status, refusal.competitor
+            )
+            raise
+
+    async def finish(connection: Connection, _: Written) -> Reservation:
+        reservation = await reads.select_reservation(connection, agency_id, reservation_id)
+        if reservation is None:
+            raise NotFound("booking")
+        return reservation
+
+    return await under_lock(deps, agency_id, property_id, decide, finish)

@@ -1,0 +1,16 @@
+"""The public routes, one entry each: who serves it, where, with which models; read by the other modules of `api`."""
+
+from gateway.api.table import bookings, channels, properties
+from gateway.api.table.route import PublicRoute, Query
+
+__all__ = ["PREFIX", "ROUTES", "PublicRoute", "Query"]
+
+PREFIX = "/api/v1"
+
+# The busiest routes stand first: routes are matched from the top.
+ROUTES: tuple[PublicRoute, ...] = (
+    properties.READ_AVAILABILITY,
+    *bookings.ROUTES,
+    *properties.ROUTES,
+    *channels.ROUTES,
+)
