@@ -34,6 +34,14 @@ PATCH /bookings/{id}
 PUT /bookings/{id}/rating
 GET /bookings/{id}/history
 POST /bookings/groups
+PATCH /properties/{id}
+GET /properties/{id}/stay-rules
+PUT /properties/{id}/stay-rules
+PATCH /properties/{id}/stay-rules
+GET /properties/{id}/rates
+PUT /properties/{id}/rates
+PATCH /properties/{id}/rates
+POST /quotes
 POST /holds
 GET /holds/{id}
 PATCH /holds/{id}

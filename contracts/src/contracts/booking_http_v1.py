@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from contracts.booking_properties_v1 import PropertySnapshot
 from contracts.values import (
@@ -16,6 +16,7 @@ from contracts.values import (
     InventoryVersion,
     Location,
     LongText,
+    MoneyMinor,
     Occupancy,
     RequestModel,
     ReservationStatus,
@@ -33,11 +34,20 @@ HoldSeconds = Annotated[int, Field(ge=1, le=7 * 24 * 3600)]
 Amenity = Annotated[str, StringConstraints(min_length=1, max_length=60, pattern=r"^[a-z0-9_]+$")]
 
 
+def _known_zone(value: str) -> str:
+    if value not in available_timezones():
+        raise ValueError("is not an IANA time zone name such as Europe/Lisbon")
+    return ZoneInfo(value).key
+
+
+TimeZoneName = Annotated[str, StringConstraints(max_length=64), AfterValidator(_known_zone)]
+
+
 class PropertyCreate(RequestModel):
     """A new property. `time_zone` is an IANA name; times are local, `HH:MM`."""
 
     name: ShortText
-    time_zone: Annotated[str, StringConstraints(max_length=64)]
+    time_zone: TimeZoneName
     currency: Currency
     max_occupancy: Annotated[int, Field(ge=1, le=100)]
     location: Location | None = None
@@ -47,13 +57,6 @@ class PropertyCreate(RequestModel):
     booking_window_days: Annotated[int, Field(ge=1, le=MAX_NIGHTS)] = MAX_NIGHTS
     check_in_time: LocalTime = "15:00"
     check_out_time: LocalTime = "11:00"
-
-    @field_validator("time_zone")
-    @classmethod
-    def _known_zone(cls, value: str) -> str:
-        if value not in available_timezones():
-            raise ValueError("is not an IANA time zone name such as Europe/Lisbon")
-        return ZoneInfo(value).key
 
 
 class Property(AnswerModel):
@@ -111,7 +114,8 @@ class Stay(RequestModel):
 class BookingCreate(Stay):
     """A booking: `guest` or `guest_id`, not both.
 
-    `inquiry` blocks nothing, `confirmed` takes the nights, `pending` takes them until `hold_expires_at`.
+    `inquiry` blocks nothing, `confirmed` takes the nights, `pending` takes them until `hold_expires_at`. The price is
+    computed here; with `expected_total_minor` a stay at another price is refused.
     """
 
     property_id: UUID
@@ -121,6 +125,7 @@ class BookingCreate(Stay):
     status: Literal["confirmed", "inquiry", "pending"] = "confirmed"
     hold_id: UUID | None = None
     notes: LongText | None = None
+    expected_total_minor: MoneyMinor | None = None
 
     @model_validator(mode="after")
     def _one_guest(self) -> Self:

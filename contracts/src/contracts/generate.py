@@ -8,7 +8,14 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from contracts import availability_http_v1, booking_http_v1, channel_sync_http_v1, dead_letters_v1, problems
+from contracts import (
+    availability_http_v1,
+    booking_http_v1,
+    booking_selling_http_v1,
+    channel_sync_http_v1,
+    dead_letters_v1,
+    problems,
+)
 from contracts.envelope import Envelope
 from contracts.topics import EXTERNAL, TOPICS, Topic
 
@@ -19,6 +26,7 @@ ASYNCAPI_FILE = "asyncapi.json"
 HTTP_MODULES: Mapping[str, ModuleType] = {
     "availability.http.v1": availability_http_v1,
     "booking.http.v1": booking_http_v1,
+    "booking.selling.http.v1": booking_selling_http_v1,
     "channel-sync.http.v1": channel_sync_http_v1,
     "problems.v1": problems,
 }

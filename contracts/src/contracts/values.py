@@ -157,12 +157,29 @@ class DatedRate(EventModel):
     rate_minor: MoneyMinor
 
 
+class LengthOfStayDiscount(BaseModel):
+    """From `min_nights` nights on this part of the accommodation is off; 10,000 basis points are all of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    min_nights: Annotated[int, Field(ge=1, le=MAX_NIGHTS)]
+    basis_points: Annotated[int, Field(ge=0, le=10_000)]
+
+
 class Rates(EventModel):
-    """Nightly rates in minor units of the property's currency; `weekday` keys are 0 (Monday) to 6 (Sunday)."""
+    """Nightly rates in minor units of the property's currency; `weekday` keys are 0 (Monday) to 6 (Sunday).
+
+    The cleaning fee is per stay, the extra-guest fee per night and person above `included_guests` (None: nobody is
+    extra).
+    """
 
     default_minor: MoneyMinor | None = None
     weekday_minor: dict[int, MoneyMinor] = Field(default_factory=dict)
     dated: list[DatedRate] = Field(default_factory=list, max_length=800)
+    cleaning_fee_minor: MoneyMinor = 0
+    extra_guest_fee_minor: MoneyMinor = 0
+    included_guests: int | None = None
+    length_of_stay_discounts: list[LengthOfStayDiscount] = Field(default_factory=list)
 
 
 class PropertyProfile(EventModel):

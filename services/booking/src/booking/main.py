@@ -15,8 +15,10 @@ from booking.domain.errors import (
     IllegalTransition,
     InvalidStay,
     NotFound,
+    PriceChanged,
     RulesMoved,
     StayRulesViolated,
+    TermsRefused,
 )
 from booking.service.writing import Deps
 from booking.settings import Settings
@@ -139,7 +141,11 @@ PROBLEMS: dict[type[Exception], ToProblem] = {
     IllegalTransition: lambda error: ProblemError(
         409, ProblemCode.ILLEGAL_TRANSITION, str(error), allowed=list(error.allowed)
     ),
+    TermsRefused: lambda error: ProblemError(422, ProblemCode.VALIDATION_ERROR, str(error)),
     InvalidStay: lambda error: ProblemError(422, ProblemCode.VALIDATION_ERROR, str(error)),
+    PriceChanged: lambda error: ProblemError(
+        409, ProblemCode.PRICE_CHANGED, str(error), total_amount_minor=error.total_minor
+    ),
     HoldNotActive: lambda error: ProblemError(409, ProblemCode.HOLD_NOT_ACTIVE, str(error)),
     NotFound: lambda error: ProblemError(404, ProblemCode.NOT_FOUND, str(error)),
     RulesMoved: lambda error: ProblemError(503, ProblemCode.UNAVAILABLE, str(error)),

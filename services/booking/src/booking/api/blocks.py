@@ -4,9 +4,9 @@ from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Request, Response
 
-from booking import events
 from booking.api.answers import DEFAULT_LIMIT, DepsOf, answer, list_answer, page_of
 from booking.domain.model import Block
+from booking.events import bodies
 from booking.service import blocks
 from contracts import booking_http_v1 as http
 from runtime.http import CallerOf, agency_of
@@ -30,12 +30,12 @@ def add_block_routes(router: APIRouter, deps: DepsOf) -> None:
         caller: CallerOf, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None, property_id: UUID | None = None
     ) -> Response:
         found = await blocks.list_page(deps.of(caller), agency_of(caller), page_of(limit, cursor), property_id)
-        return list_answer([events.block_body(record) for record in found], limit, "created_at")
+        return list_answer([bodies.block_body(record) for record in found], limit, "created_at")
 
     @router.get("/blocks/{block_id}", response_model=http.Block)
     async def get_block(block_id: UUID, caller: CallerOf) -> Response:
-        return answer(events.block_body(await blocks.get(deps.of(caller), agency_of(caller), block_id)))
+        return answer(bodies.block_body(await blocks.get(deps.of(caller), agency_of(caller), block_id)))
 
     @router.delete("/blocks/{block_id}", response_model=http.Block)
     async def delete_block(block_id: UUID, caller: CallerOf) -> Response:
-        return answer(events.block_body(await blocks.delete(deps.of(caller), agency_of(caller), block_id)))
+        return answer(bodies.block_body(await blocks.delete(deps.of(caller), agency_of(caller), block_id)))

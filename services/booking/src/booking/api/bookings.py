@@ -8,10 +8,10 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import AwareDatetime
 
-from booking import events
 from booking.api.answers import DEFAULT_LIMIT, DepsOf, answer, list_answer, page_of
 from booking.domain.drafts import BookingDraft, GuestDraft
 from booking.domain.model import Reservation, ReservationFilter
+from booking.events import bodies
 from booking.service import groups, modifying, reservations, transitions
 from booking.service.modifying import Patch
 from booking.service.writing import Deps
@@ -82,28 +82,28 @@ def _add_reading(router: APIRouter, deps: DepsOf) -> None:
         found, total = await reservations.list_page(
             deps.of(caller), agency_of(caller), page_of(limit, cursor), only, with_total=with_total
         )
-        return list_answer([events.reservation_body(record) for record in found], limit, "created_at", total)
+        return list_answer([bodies.reservation_body(record) for record in found], limit, "created_at", total)
 
     @router.get("/bookings/{booking_id}", response_model=http.Booking)
     async def get_booking(booking_id: UUID, caller: CallerOf) -> Response:
-        return answer(events.reservation_body(await reservations.get(deps.of(caller), agency_of(caller), booking_id)))
+        return answer(bodies.reservation_body(await reservations.get(deps.of(caller), agency_of(caller), booking_id)))
 
     @router.get("/bookings/{booking_id}/history", response_model=http.BookingHistory)
     async def get_history(booking_id: UUID, caller: CallerOf) -> Response:
         found = await reservations.history(deps.of(caller), agency_of(caller), booking_id)
-        return answer({"items": [events.history_body(entry) for entry in found]})
+        return answer({"items": [bodies.history_body(entry) for entry in found]})
 
 
 def _add_changing(router: APIRouter, deps: DepsOf) -> None:
     @router.patch("/bookings/{booking_id}", response_model=http.Booking)
     async def modify_booking(booking_id: UUID, body: http.BookingPatch, caller: CallerOf) -> Response:
         found = await modifying.modify(deps.of(caller), agency_of(caller), booking_id, _patch(body))
-        return answer(events.reservation_body(found))
+        return answer(bodies.reservation_body(found))
 
     @router.put("/bookings/{booking_id}/rating", response_model=http.Booking)
     async def rate_booking(booking_id: UUID, body: http.RatingPut, caller: CallerOf) -> Response:
         found = await transitions.rate(deps.of(caller), agency_of(caller), booking_id, body.rating)
-        return answer(events.reservation_body(found))
+        return answer(bodies.reservation_body(found))
 
     @router.delete("/bookings/{booking_id}", status_code=405, include_in_schema=False)
     async def delete_booking(booking_id: UUID, _: CallerOf) -> Response:
@@ -114,14 +114,14 @@ def _add_changing(router: APIRouter, deps: DepsOf) -> None:
 def _add_transition(router: APIRouter, deps: DepsOf, path: str, change: Plain) -> None:
     @router.post(f"/bookings/{{booking_id}}/{path}", response_model=http.Booking, name=path)
     async def transition(booking_id: UUID, caller: CallerOf) -> Response:
-        return answer(events.reservation_body(await change(deps.of(caller), agency_of(caller), booking_id)))
+        return answer(bodies.reservation_body(await change(deps.of(caller), agency_of(caller), booking_id)))
 
 
 def _add_transition_with_reason(router: APIRouter, deps: DepsOf, path: str, change: WithReason) -> None:
     @router.post(f"/bookings/{{booking_id}}/{path}", response_model=http.Booking, name=path)
     async def transition(booking_id: UUID, caller: CallerOf, body: http.TransitionRequest | None = None) -> Response:
         reason = body.reason if body is not None else None
-        return answer(events.reservation_body(await change(deps.of(caller), agency_of(caller), booking_id, reason)))
+        return answer(bodies.reservation_body(await change(deps.of(caller), agency_of(caller), booking_id, reason)))
 
 
 def _guest(guest: http.GuestInput | None, guest_id: UUID | None) -> GuestDraft:

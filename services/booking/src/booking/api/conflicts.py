@@ -5,8 +5,8 @@ from uuid import UUID
 
 from fastapi import APIRouter, Response
 
-from booking import events
 from booking.api.answers import DEFAULT_LIMIT, DepsOf, answer, list_answer, page_of
+from booking.events import bodies
 from booking.service import channel
 from contracts import booking_http_v1 as http
 from runtime.http import CallerOf, agency_of
@@ -24,8 +24,8 @@ def add_conflict_routes(router: APIRouter, deps: DepsOf) -> None:
         state: Literal["open", "closed"] | None = None,
     ) -> Response:
         found = await channel.list_conflicts(deps.of(caller), agency_of(caller), page_of(limit, cursor), state)
-        return list_answer([events.conflict_body(record) for record in found], limit, "opened_at")
+        return list_answer([bodies.conflict_body(record) for record in found], limit, "opened_at")
 
     @router.get("/channel-conflicts/{conflict_id}", response_model=http.ChannelConflict)
     async def get_conflict(conflict_id: UUID, caller: CallerOf) -> Response:
-        return answer(events.conflict_body(await channel.get_conflict(deps.of(caller), agency_of(caller), conflict_id)))
+        return answer(bodies.conflict_body(await channel.get_conflict(deps.of(caller), agency_of(caller), conflict_id)))

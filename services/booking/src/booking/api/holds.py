@@ -5,9 +5,9 @@ from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Request, Response
 
-from booking import events
 from booking.api.answers import DepsOf, answer
 from booking.domain.model import Hold
+from booking.events import bodies
 from booking.service import holds
 from contracts import booking_http_v1 as http
 from runtime.http import CallerOf, agency_of
@@ -28,13 +28,13 @@ def add_hold_routes(router: APIRouter, deps: DepsOf) -> None:
 
     @router.get("/holds/{hold_id}", response_model=http.Hold)
     async def get_hold(hold_id: UUID, caller: CallerOf) -> Response:
-        return answer(events.hold_body(await holds.get(deps.of(caller), agency_of(caller), hold_id)))
+        return answer(bodies.hold_body(await holds.get(deps.of(caller), agency_of(caller), hold_id)))
 
     @router.patch("/holds/{hold_id}", response_model=http.Hold)
     async def extend_hold(hold_id: UUID, body: http.HoldPatch, caller: CallerOf) -> Response:
         lasts = timedelta(seconds=body.expires_in_s)
-        return answer(events.hold_body(await holds.extend(deps.of(caller), agency_of(caller), hold_id, lasts)))
+        return answer(bodies.hold_body(await holds.extend(deps.of(caller), agency_of(caller), hold_id, lasts)))
 
     @router.delete("/holds/{hold_id}", response_model=http.Hold)
     async def release_hold(hold_id: UUID, caller: CallerOf) -> Response:
-        return answer(events.hold_body(await holds.release(deps.of(caller), agency_of(caller), hold_id)))
+        return answer(bodies.hold_body(await holds.release(deps.of(caller), agency_of(caller), hold_id)))

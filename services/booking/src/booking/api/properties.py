@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from booking import events
 from booking.api.answers import DEFAULT_LIMIT, DepsOf, answer, list_answer, page_of
 from booking.domain.model import Property
+from booking.events import bodies
 from booking.service import properties
 from contracts import booking_http_v1 as http
 from runtime.http import CallerOf, ServiceCaller, agency_of
@@ -28,11 +29,11 @@ def add_property_routes(router: APIRouter, deps: DepsOf) -> None:
     @router.get("/properties", response_model=http.PropertyList)
     async def list_properties(caller: CallerOf, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None) -> Response:
         found = await properties.list_page(deps.of(caller), agency_of(caller), page_of(limit, cursor))
-        return list_answer([events.property_body(record) for record in found], limit, "created_at")
+        return list_answer([bodies.property_body(record) for record in found], limit, "created_at")
 
     @router.get("/properties/{property_id}", response_model=http.Property)
     async def get_property(property_id: UUID, caller: CallerOf) -> Response:
-        return answer(events.property_body(await properties.get(deps.of(caller), agency_of(caller), property_id)))
+        return answer(bodies.property_body(await properties.get(deps.of(caller), agency_of(caller), property_id)))
 
     @router.get("/internal/properties/digests", response_model=http.PropertyDigests)
     async def list_digests(
@@ -52,7 +53,7 @@ def add_property_routes(router: APIRouter, deps: DepsOf) -> None:
     @router.get("/internal/properties/{property_id}/state", response_model=http.PropertyState)
     async def get_property_state(property_id: UUID, _: ServiceCaller) -> Response:
         found = await properties.state(deps.system, property_id)
-        whole = events.snapshot(found.owner, found.ranges).model_dump(mode="json")
+        whole = events.snapshot(found.owner, found.terms, found.ranges).model_dump(mode="json")
         return answer({"as_of": found.as_of, "state": whole})
 
 

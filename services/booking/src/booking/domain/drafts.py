@@ -6,6 +6,7 @@ from uuid import UUID
 
 from booking.domain.inventory import NewId
 from booking.domain.model import Guest, Property, Reservation, normalise_email
+from rules.stay_rules import RequestedStay
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +42,12 @@ class BookingDraft:
     notes: str | None
     guest: GuestDraft
     hold_id: UUID | None = None
+    expected_total_minor: int | None = None
 
     @property
-    def stay(self) -> tuple[date, date]:
-        """Check-in and check-out."""
-        return self.check_in, self.check_out
-
-    @property
-    def persons(self) -> int:
-        """Adults and children: infants do not count against the maximum."""
-        return self.adults + self.children
+    def requested(self) -> RequestedStay:
+        """As it is judged: infants do not count."""
+        return RequestedStay(self.check_in, self.check_out, self.adults + self.children)
 
 
 def new_reservation(
@@ -58,6 +55,7 @@ def new_reservation(
     owner: Property,
     guest_id: UUID | None,
     pending_until: datetime,
+    total_minor: int | None,
     new_id: NewId,
     group_id: UUID | None = None,
 ) -> Reservation:
@@ -75,6 +73,7 @@ def new_reservation(
         children=draft.children,
         infants=draft.infants,
         currency=owner.currency,
+        total_amount_minor=total_minor,
         notes=draft.notes,
         group_id=group_id,
         hold_expires_at=pending_until if draft.status == "pending" else None,

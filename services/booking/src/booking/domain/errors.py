@@ -46,6 +46,19 @@ class InvalidStay(Exception):
     """A stay has 1 to 730 nights."""
 
 
+class TermsRefused(Exception):
+    """The stay rules or rates cannot be stored as they are."""
+
+
+class PriceChanged(Exception):
+    """The stay has another price than expected."""
+
+    def __init__(self, total_minor: int | None, currency: str) -> None:
+        price = "has no price" if total_minor is None else f"costs {total_minor} in minor units of {currency}"
+        super().__init__(f"The stay {price}, which is not what was expected.")
+        self.total_minor = total_minor
+
+
 class HoldNotActive(Exception):
     """The hold is over: its nights are no longer kept."""
 

@@ -1,12 +1,13 @@
 """The records of booking as the domain sees them; read by repository, decided on by the other domain modules."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from typing import Any
 from uuid import UUID
 
 from rules.calendar import StoredRange
-from rules.stay_rules import SellingConditions
+from rules.quotes import Fees, Rates
+from rules.stay_rules import RequestedStay, SellingConditions, SellingTerms, StayRules
 
 OCCUPYING = frozenset({"pending", "confirmed", "checked_in"})
 
@@ -50,6 +51,19 @@ class Property:
     def occupied_end(self, stay_end: date) -> date:
         """End of the range a stay occupies: preparation days follow the departure."""
         return stay_end + timedelta(days=self.preparation_days)
+
+
+@dataclass(frozen=True, slots=True)
+class PropertyTerms:
+    """Stay rules, nightly rates and fees of a property."""
+
+    rules: StayRules = field(default_factory=StayRules)
+    rates: Rates = field(default_factory=Rates)
+    fees: Fees = field(default_factory=Fees)
+
+    def selling(self, owner: Property) -> SellingTerms:
+        """Everything a stay of the property is judged and priced by."""
+        return SellingTerms(owner.conditions, self.rules, self.rates, self.fees, owner.currency)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +133,11 @@ class Reservation:
     def nights(self) -> int:
         """Difference of calendar dates, never of hours: a DST change has no say."""
         return (self.check_out - self.check_in).days
+
+    @property
+    def requested(self) -> RequestedStay:
+        """As it is judged: infants do not count."""
+        return RequestedStay(self.check_in, self.check_out, self.adults + self.children)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +209,8 @@ class Change:
     """One state change: exactly one inventory version and one event.
 
     `event` is the event's type; the records are the states after the change, None when the change has none. `moved`
-    says from and to which property a reservation moved: both properties have such a change, in this order.
+    says from and to which property a reservation moved: both properties have such a change, in this order. Of a changed
+    property `sections` names what changed: profile, stay_rules, rates; `terms` is stored when one of the latter did.
     """
 
     property_id: UUID
@@ -198,6 +218,8 @@ class Change:
     released: tuple[StoredRange, ...] = ()
     occupied: tuple[StoredRange, ...] = ()
     property: Property | None = None
+    terms: PropertyTerms | None = None
+    sections: frozenset[str] = frozenset()
     guest: Guest | None = None
     reservation: Reservation | None = None
     hold: Hold | None = None

@@ -1,6 +1,5 @@
 """The reservation's state machine: what an action makes of a reservation and its nights; called by service."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 
@@ -35,8 +34,6 @@ EVENT_OF_NEW = {
     "pending": "ReservationRequested",
     "confirmed": "ReservationConfirmed",
 }
-
-Transition = Callable[[LedgerState, Reservation], list[Change]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ async def select_reservations(
 ) -> list[Reservation]:
     """A page of the agency's reservations, newest first: rows made later never move it."""
     rows = await connection.fetch(
-        f"""SELECT * FROM reservations 
+        f"""SELECT * FROM reservations
             WHERE {_MATCHING} AND ($10::timestamptz IS NULL OR (created_at, id) < ($10, $11))
             ORDER BY created_at DESC, id DESC LIMIT $12""",  # noqa: S608 - a constant of this module
         agency_id,

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
 
-from booking.domain.model import Property
+from booking.domain.model import Property, PropertyTerms
 from booking.repository.reads import select_active_ranges, select_now, select_property
 from booking.repository.rows import range_from
+from booking.repository.terms import select_terms
 from rules.calendar import StoredRange
 from runtime.postgres import Connection, Pool
 
@@ -18,6 +19,7 @@ class PropertyWithRanges:
 
     as_of: datetime
     owner: Property
+    terms: PropertyTerms
     ranges: tuple[StoredRange, ...]
 
 
@@ -27,7 +29,8 @@ async def select_property_with_ranges(connection: Connection, property_id: UUID)
     if owner is None:
         return None
     as_of = await select_now(connection)
-    return PropertyWithRanges(as_of, owner, tuple(await select_active_ranges(connection, property_id)))
+    _, terms = await select_terms(connection, property_id) or (0, PropertyTerms())
+    return PropertyWithRanges(as_of, owner, terms, tuple(await select_active_ranges(connection, property_id)))
 
 
 async def select_unpublished(pool: Pool, shard: int, behind: UUID | None, limit: int) -> list[UUID]:

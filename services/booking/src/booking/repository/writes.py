@@ -30,6 +30,7 @@ from booking.repository.rows import (
     range_json,
     reservation_json,
 )
+from booking.repository.terms import terms_json
 from runtime.idempotency import IdempotencyInProgress, IdempotencyKey, IdempotencyMismatch, StoredAnswer
 from runtime.postgres import Connection, Pool
 from runtime.telemetry import carrier_of
@@ -181,6 +182,8 @@ def _change_json(change: Change, event: Event, shard: int | None, transient: set
     }
     if change.property is not None:
         document["property"] = property_json(change.property)
+        if change.terms is not None:
+            document["property"]["terms"] = terms_json(change.terms)
         document["shard"] = shard
     if change.guest is not None:
         document["guest"] = guest_json(change.guest)

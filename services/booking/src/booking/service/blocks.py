@@ -2,10 +2,10 @@
 
 from uuid import UUID
 
-from booking import events
 from booking.domain.errors import DatesUnavailable, NotFound
 from booking.domain.inventory import close_nights, open_nights
 from booking.domain.model import Block, LedgerState, Page
+from booking.events import bodies
 from booking.repository import lists, reads
 from booking.repository.writes import AnswerDraft, Written
 from booking.service.refusals import log_refusal
@@ -23,7 +23,7 @@ async def create(deps: Deps, block: Block, key: IdempotencyKey | None) -> Stored
         except DatesUnavailable as refusal:
             log_refusal(block.property_id, block.start_date, block.end_date, "block", refusal.competitor)
             raise
-        return Decision([change], AnswerDraft(block.property_id, 201, events.block_body(block)))
+        return Decision([change], AnswerDraft(block.property_id, 201, bodies.block_body(block)))
 
     return await replaying(
         deps, key, lambda: under_lock(deps, block.agency_id, block.property_id, decide, only_answer, key)

@@ -4,15 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from uuid import UUID
 
-from booking import events
 from booking.domain import holds, reservations
 from booking.domain.drafts import BookingDraft, GuestDraft, new_reservation
 from booking.domain.errors import DatesUnavailable, GuestAppeared, NotFound
 from booking.domain.inventory import after
 from booking.domain.model import Change, Guest, Hold, LedgerState, Reservation
+from booking.events import bodies
 from booking.repository import reads
 from booking.repository.writes import AnswerDraft
-from booking.service.judging import require_sellable
+from booking.service.judging import price_of
 from booking.service.refusals import log_refusal
 from booking.service.writing import DecideOverSeveral, Decision, Deps, new_id, only_answer, replaying, under_locks
 from runtime.idempotency import IdempotencyKey, StoredAnswer
@@ -29,7 +29,7 @@ async def book_group(
 
     async def decide(connection: Connection, states: Mapping[UUID, LedgerState]) -> Decision:
         changes, made = await _decide(deps, connection, states, drafts, group_id)
-        items = tuple((record.property_id, events.reservation_body(record)) for record in made)
+        items = tuple((record.property_id, bodies.reservation_body(record)) for record in made)
         return Decision(changes, AnswerDraft(drafts[0].property_id, 201, {"group_id": str(group_id)}, items))
 
     return await _book(deps, agency_id, drafts, decide, key)
@@ -40,7 +40,7 @@ async def book_hold(deps: Deps, agency_id: UUID, draft: BookingDraft, key: Idemp
 
     async def decide(connection: Connection, states: Mapping[UUID, LedgerState]) -> Decision:
         changes, made = await _decide(deps, connection, states, [draft], None)
-        return Decision(changes, AnswerDraft(draft.property_id, 201, events.reservation_body(made[0])))
+        return Decision(changes, AnswerDraft(draft.property_id, 201, bodies.reservation_body(made[0])))
 
     return await _book(deps, agency_id, [draft], decide, key)
 
@@ -78,8 +78,10 @@ async def _decide(
     made: list[Reservation] = []
     for draft in drafts:
         state = left[draft.property_id]
-        require_sellable(state.property, draft.stay, draft.persons, state.now)
-        record = new_reservation(draft, state.property, known_id, state.now + deps.pending_ttl, new_id, group_id)
+        terms = await deps.terms.of(state.property, connection)
+        total = price_of(state.property, terms, draft.requested, state.now, expected_minor=draft.expected_total_minor)
+        until = state.now + deps.pending_ttl
+        record = new_reservation(draft, state.property, known_id, until, total, new_id, group_id)
         hold = await _hold(connection, state, draft)
         try:
             own = reservations.create(state, record, new_id, hold)

@@ -5,10 +5,10 @@ from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
-from booking import events
 from booking.domain import holds
 from booking.domain.errors import DatesUnavailable, NotFound
 from booking.domain.model import Hold, LedgerState
+from booking.events import bodies
 from booking.repository import reads
 from booking.repository.writes import AnswerDraft, Written
 from booking.service.refusals import log_refusal
@@ -27,7 +27,7 @@ async def place(deps: Deps, wanted: Hold, lasts: timedelta, key: IdempotencyKey 
         except DatesUnavailable as refusal:
             log_refusal(hold.property_id, hold.check_in, hold.check_out, "hold", refusal.competitor)
             raise
-        return Decision([change], AnswerDraft(hold.property_id, 201, events.hold_body(hold)))
+        return Decision([change], AnswerDraft(hold.property_id, 201, bodies.hold_body(hold)))
 
     return await replaying(
         deps, key, lambda: under_lock(deps, wanted.agency_id, wanted.property_id, decide, only_answer, key)

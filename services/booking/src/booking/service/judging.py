@@ -1,21 +1,37 @@
-"""Judges a stay by the property's selling conditions before it is written; called by the use cases of direct stays."""
+"""Judges and prices a direct stay by what its property is sold by, before it is written; called by the use cases."""
 
 from collections.abc import Set
-from datetime import date, datetime
+from datetime import datetime
 
-from booking.domain.errors import StayRulesViolated
-from booking.domain.model import Property
-from rules.stay_rules import RequestedStay, violations
+from booking.domain.errors import PriceChanged, StayRulesViolated
+from booking.domain.model import Property, PropertyTerms
+from rules.quotes import quote
+from rules.stay_rules import RequestedStay, judge
 
 ARRIVAL_RULES = frozenset({"past", "lead_time"})
 """Rules about how soon a stay begins; they do not bind one whose arrival stays as it is."""
 
 
-def require_sellable(
-    owner: Property, stay: tuple[date, date], persons: int, now: datetime, ignoring: Set[str] = frozenset()
-) -> None:
-    """Raise `StayRulesViolated` with every rule that `(check_in, check_out)` breaks, but those of `ignoring`."""
-    found = violations(owner.conditions, RequestedStay(*stay, persons), now)
-    broken = [violation for violation in found if violation.code not in ignoring]
+def price_of(
+    owner: Property,
+    terms: PropertyTerms,
+    stay: RequestedStay,
+    now: datetime,
+    *,
+    ignoring: Set[str] = frozenset(),
+    expected_minor: int | None = None,
+) -> int | None:
+    """The stay's price in minor units, None when the property is sold unpriced.
+
+    Raises `StayRulesViolated` with every rule the stay breaks but those of `ignoring`, and `PriceChanged` when the
+    client expected another price.
+    """
+    selling = terms.selling(owner)
+    broken = [violation for violation in judge(selling, stay, now) if violation.code not in ignoring]
     if broken:
         raise StayRulesViolated(broken)
+    found = quote(selling, stay)
+    total = None if found is None else found.total_minor
+    if expected_minor is not None and expected_minor != total:
+        raise PriceChanged(total, owner.currency)
+    return total

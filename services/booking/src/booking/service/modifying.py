@@ -1,20 +1,21 @@
 """Use case of changing a reservation: other dates, another property, other guests or notes, decided anew at once."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from uuid import UUID
 
 from booking.domain import reservations
 from booking.domain.errors import DatesUnavailable, NotFound
-from booking.domain.model import Change, LedgerState, Reservation
+from booking.domain.model import Change, LedgerState, PropertyTerms, Reservation
 from booking.domain.reservations import Modification
 from booking.repository import reads
 from booking.repository.writes import Written
-from booking.service.judging import ARRIVAL_RULES, require_sellable
+from booking.service.judging import ARRIVAL_RULES, price_of
 from booking.service.refusals import log_refusal
 from booking.service.reservations import get
 from booking.service.writing import Decision, Deps, new_id, under_locks
+from rules.stay_rules import RequestedStay
 from runtime.postgres import Connection
 
 
@@ -63,8 +64,9 @@ async def modify(deps: Deps, agency_id: UUID, reservation_id: UUID, patch: Patch
             raise NotFound("booking")
         reservation = reservations.current(found, states[source_id].now)
         wanted = patch.applied_to(reservation)
+        terms = await deps.terms.of(states[target_id].property, connection)
         try:
-            return Decision(_changes(states[source_id], states[target_id], reservation, wanted))
+            return Decision(_changes(states[source_id], states[target_id], terms, reservation, wanted))
         except DatesUnavailable as refusal:
             log_refusal(target_id, wanted.check_in, wanted.check_out, reservation.status, refusal.competitor)
             raise
@@ -78,18 +80,21 @@ async def modify(deps: Deps, agency_id: UUID, reservation_id: UUID, patch: Patch
     return await under_locks(deps, agency_id, sorted({source_id, target_id}), decide, finish)
 
 
-def _changes(source: LedgerState, target: LedgerState, reservation: Reservation, wanted: Modification) -> list[Change]:
+def _changes(
+    source: LedgerState, target: LedgerState, terms: PropertyTerms, reservation: Reservation, wanted: Modification
+) -> list[Change]:
     reservations.require_modifiable(reservation, wanted)
     moves = target.property.id != source.property.id
     if reservation.source == "direct" and (moves or _asks_anew(reservation, wanted)):
         keeps_arrival = wanted.check_in == reservation.check_in
-        require_sellable(
+        total = price_of(
             target.property,
-            (wanted.check_in, wanted.check_out),
-            wanted.adults + wanted.children,
+            terms,
+            RequestedStay(wanted.check_in, wanted.check_out, wanted.adults + wanted.children),
             target.now,
             ignoring=ARRIVAL_RULES if keeps_arrival else frozenset(),
         )
+        wanted = replace(wanted, total_amount_minor=total)
     if moves:
         return reservations.move(source, target, reservation, wanted, new_id)
     return reservations.modify(source, reservation, wanted, new_id)

@@ -7,6 +7,7 @@ from uuid import UUID
 from booking import events
 from booking.domain.errors import NotFound
 from booking.domain.model import Change, Page, Property
+from booking.events import bodies
 from booking.repository import lists, reads, snapshots, writes
 from booking.repository.snapshots import PropertyWithRanges
 from booking.repository.writes import AnswerDraft
@@ -25,7 +26,7 @@ async def create(deps: Deps, record: Property, key: IdempotencyKey | None) -> St
         record.agency_id,
         [change],
         key=key,
-        answer=AnswerDraft(record.id, 201, events.property_body(record)),
+        answer=AnswerDraft(record.id, 201, bodies.property_body(record)),
         shard=partition_of(str(record.id), deps.partitions),
     )
 

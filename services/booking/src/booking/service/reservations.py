@@ -3,16 +3,16 @@
 from dataclasses import replace
 from uuid import UUID
 
-from booking import events
 from booking.domain import reservations
 from booking.domain.drafts import BookingDraft, new_reservation
 from booking.domain.errors import DatesUnavailable, GuestAppeared, HoldsOverdue, NotFound, RulesMoved
 from booking.domain.model import HistoryEntry, LedgerState, Page, Reservation, ReservationFilter
+from booking.events import bodies
 from booking.repository import lists, reads, writes
 from booking.repository.reads import BookingContext
 from booking.repository.writes import AnswerDraft
 from booking.service.expiry import expire
-from booking.service.judging import require_sellable
+from booking.service.judging import price_of
 from booking.service.refusals import log_refusal
 from booking.service.writing import Deps, new_id, replaying, write_request
 from runtime.idempotency import IdempotencyKey, StoredAnswer
@@ -33,7 +33,7 @@ async def book(deps: Deps, agency_id: UUID, draft: BookingDraft, key: Idempotenc
         for _ in range(REJUDGEMENTS):
             wanted = (draft.guest.id, draft.guest.email_normalised)
             context = await reads.select_booking_context(
-                deps.pool, agency_id, draft.property_id, draft.stay, wanted, key
+                deps.pool, agency_id, draft.property_id, (draft.check_in, draft.check_out), wanted, key
             )
             if context.answer is not None:
                 return context.answer
@@ -62,12 +62,13 @@ async def _write_booking(
         raise NotFound("property")
     if draft.guest.id is not None and context.guest_id is None:
         raise NotFound("guest")
-    require_sellable(owner, draft.stay, draft.persons, context.now)
+    terms = await deps.terms.outside(owner, deps.pool)
+    total = price_of(owner, terms, draft.requested, context.now, expected_minor=draft.expected_total_minor)
     if context.overlap is not None and draft.status != "inquiry":
         raise DatesUnavailable(context.overlap)
     guest = draft.guest.new_guest(agency_id, new_id) if context.guest_id is None else None
     guest_id = guest.id if guest is not None else context.guest_id
-    reservation = new_reservation(draft, owner, guest_id, context.now + deps.pending_ttl, new_id)
+    reservation = new_reservation(draft, owner, guest_id, context.now + deps.pending_ttl, total, new_id)
     changes = reservations.create(LedgerState(owner, context.now, (), (), ()), reservation, new_id)
     if guest is not None:
         changes[0] = replace(changes[0], guest=guest)
@@ -76,7 +77,7 @@ async def _write_booking(
         agency_id,
         changes,
         key=key,
-        answer=AnswerDraft(owner.id, 201, events.reservation_body(reservation)),
+        answer=AnswerDraft(owner.id, 201, bodies.reservation_body(reservation)),
         rules_versions={owner.id: owner.rules_version},
     )
     return (await writes.write_changes(deps.pool, request)).created

@@ -56,7 +56,7 @@ async def _publish_one(deps: Deps, shard: int, property_id: UUID, send: Send) ->
             found = await properties.state(deps, property_id)
         except NotFound:
             return
-        whole = events.snapshot(found.owner, found.ranges)
+        whole = events.snapshot(found.owner, found.terms, found.ranges)
         await send(shard, str(property_id).encode(), _envelope(whole, f"property/{property_id}", whole.agency_id))
         # A newer snapshot was marked meanwhile, so this older one may lie behind it: publish once more.
         if await snapshots.mark_published(deps.pool, property_id, found.owner.inventory_version):

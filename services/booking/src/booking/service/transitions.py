@@ -1,19 +1,22 @@
 """Use cases of a reservation's life: confirm, decline, cancel, arrival, departure, no-show, rating."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from booking.domain import reservations
 from booking.domain.errors import DatesUnavailable, NotFound
-from booking.domain.model import Change, LedgerState, Reservation
-from booking.domain.reservations import Transition
+from booking.domain.model import Change, LedgerState, PropertyTerms, Reservation
 from booking.repository import reads
 from booking.repository.writes import Written
-from booking.service.judging import require_sellable
+from booking.service.judging import price_of
 from booking.service.refusals import log_refusal
 from booking.service.reservations import get
 from booking.service.writing import Decision, Deps, new_id, under_lock
 from runtime.postgres import Connection
+
+Transition = Callable[[LedgerState, Reservation, PropertyTerms], list[Change]]
 
 
 async def confirm(deps: Deps, agency_id: UUID, reservation_id: UUID) -> Reservation:
@@ -22,11 +25,11 @@ async def confirm(deps: Deps, agency_id: UUID, reservation_id: UUID) -> Reservat
     Raises `DatesUnavailable`, `IllegalTransition`, `StayRulesViolated`.
     """
 
-    def decide(state: LedgerState, it: Reservation) -> list[Change]:
-        changes = reservations.confirm(state, it, new_id)
+    def decide(state: LedgerState, it: Reservation, terms: PropertyTerms) -> list[Change]:
         if it.status == "inquiry":
-            require_sellable(state.property, (it.check_in, it.check_out), it.adults + it.children, state.now)
-        return changes
+            total = price_of(state.property, terms, it.requested, state.now)
+            it = replace(it, total_amount_minor=total)
+        return reservations.confirm(state, it, new_id)
 
     return await _transition(deps, agency_id, reservation_id, decide)
 
@@ -34,33 +37,33 @@ async def confirm(deps: Deps, agency_id: UUID, reservation_id: UUID) -> Reservat
 async def cancel(deps: Deps, agency_id: UUID, reservation_id: UUID, reason: str | None) -> Reservation:
     """Cancel a reservation; its nights are free at once. Cancelling twice answers the same."""
     return await _transition(
-        deps, agency_id, reservation_id, lambda state, it: reservations.cancel(state, it, reason, new_id)
+        deps, agency_id, reservation_id, lambda state, it, _: reservations.cancel(state, it, reason, new_id)
     )
 
 
 async def decline(deps: Deps, agency_id: UUID, reservation_id: UUID, reason: str | None) -> Reservation:
     """Refuse an inquiry or a pending reservation."""
     return await _transition(
-        deps, agency_id, reservation_id, lambda state, it: reservations.decline(state, it, reason, new_id)
+        deps, agency_id, reservation_id, lambda state, it, _: reservations.decline(state, it, reason, new_id)
     )
 
 
 async def mark_no_show(deps: Deps, agency_id: UUID, reservation_id: UUID, reason: str | None) -> Reservation:
     """The guest never came; the nights are free at once."""
     return await _transition(
-        deps, agency_id, reservation_id, lambda state, it: reservations.mark_no_show(state, it, reason, new_id)
+        deps, agency_id, reservation_id, lambda state, it, _: reservations.mark_no_show(state, it, reason, new_id)
     )
 
 
 async def check_in(deps: Deps, agency_id: UUID, reservation_id: UUID) -> Reservation:
     """The guest arrived."""
-    return await _transition(deps, agency_id, reservation_id, reservations.check_in)
+    return await _transition(deps, agency_id, reservation_id, lambda state, it, _: reservations.check_in(state, it))
 
 
 async def check_out(deps: Deps, agency_id: UUID, reservation_id: UUID) -> Reservation:
     """The guest left; the nights from the property's local today on are free at once."""
 
-    def decide(state: LedgerState, it: Reservation) -> list[Change]:
+    def decide(state: LedgerState, it: Reservation, _: PropertyTerms) -> list[Change]:
         today = state.now.astimezone(ZoneInfo(state.property.time_zone)).date()
         return reservations.check_out(state, it, today, new_id)
 
@@ -69,7 +72,7 @@ async def check_out(deps: Deps, agency_id: UUID, reservation_id: UUID) -> Reserv
 
 async def rate(deps: Deps, agency_id: UUID, reservation_id: UUID, rating: int) -> Reservation:
     """Note the guest's rating, 1 to 5, after check-out."""
-    return await _transition(deps, agency_id, reservation_id, lambda state, it: reservations.rate(state, it, rating))
+    return await _transition(deps, agency_id, reservation_id, lambda state, it, _: reservations.rate(state, it, rating))
 
 
 async def _transition(deps: Deps, agency_id: UUID, reservation_id: UUID, change: Transition) -> Reservation:
@@ -81,8 +84,9 @@ async def _transition(deps: Deps, agency_id: UUID, reservation_id: UUID, change:
         if found is None or found.property_id != property_id:
             raise NotFound("booking")
         reservation = reservations.current(found, state.now)
+        terms = await deps.terms.of(state.property, connection)
         try:
-            return Decision(change(state, reservation))
+            return Decision(change(state, reservation, terms))
         except DatesUnavailable as refusal:
             log_refusal(
                 property_id, reservation.check_in, reservation.check_out, reservation.status, refusal.competitor

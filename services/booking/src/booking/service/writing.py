@@ -1,7 +1,7 @@
 """What every use case that writes stands on: its dependencies, and the frame of a decision under the lock."""
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TypeVar
 from uuid import UUID, uuid4
@@ -12,6 +12,7 @@ from booking.domain.inventory import after, expire_overdue
 from booking.domain.model import Change, LedgerState
 from booking.repository import reads, writes
 from booking.repository.writes import AnswerDraft, Event, WriteRequest, Written
+from booking.service.terms import TermsCache
 from contracts.topics import BOOKING_RESERVATIONS
 from runtime.idempotency import IdempotencyInProgress, IdempotencyKey, StoredAnswer, select_idempotent_answer
 from runtime.postgres import Connection, Pool, retrying_deadlocks, transaction
@@ -36,6 +37,7 @@ class Deps:
     partitions: int
     pending_ttl: timedelta
     actor: str = "system"
+    terms: TermsCache = field(default_factory=TermsCache)
 
     def by(self, actor: str) -> "Deps":
         """The same on behalf of somebody: a token's subject, or the connection an OTA revision came by."""
@@ -62,13 +64,14 @@ async def under_lock(
     decide: Decide,
     finish: Finish[Record],
     key: IdempotencyKey | None = None,
+    shard: int | None = None,
 ) -> Record:
     """`under_locks` for one property."""
 
     async def decide_one(connection: Connection, states: Mapping[UUID, LedgerState]) -> Decision:
         return await decide(connection, states[property_id])
 
-    return await under_locks(deps, agency_id, [property_id], decide_one, finish, key)
+    return await under_locks(deps, agency_id, [property_id], decide_one, finish, key, shard)
 
 
 async def under_locks(
@@ -78,6 +81,7 @@ async def under_locks(
     decide: DecideOverSeveral,
     finish: Finish[Record],
     key: IdempotencyKey | None = None,
+    shard: int | None = None,
 ) -> Record:
     """One transaction: lock, look the key up, expire what is overdue, decide, write; `finish` makes the result.
 
@@ -96,7 +100,7 @@ async def under_locks(
             changes = [*(change for some in expired.values() for change in some), *decision.changes]
             written = Written(None, {item: state.property.inventory_version for item, state in states.items()})
             if changes:
-                request = write_request(deps, agency_id, changes, key=key, answer=decision.answer)
+                request = write_request(deps, agency_id, changes, key=key, answer=decision.answer, shard=shard)
                 written = await writes.write_changes(connection, request)
             return await finish(connection, written)
 

@@ -6,6 +6,7 @@ from pydantic import BaseModel
 
 from contracts import availability_http_v1 as availability
 from contracts import booking_http_v1 as booking
+from contracts import booking_selling_http_v1 as selling
 from contracts import channel_sync_http_v1 as channels
 
 _PROPERTY_ID = "0192f1c4-5d3a-7c1e-9b60-3f6f2d1a7e01"
@@ -58,6 +59,34 @@ _BOOKING = {
     "notes": "Arrives late.",
     "inventory_version": 2,
     **_TIMES,
+}
+_HIGH_SEASON = {"start_date": "2026-07-01", "end_date": "2026-09-01", "min_stay_arrival": 7}
+_STAY_RULES = {
+    "default": {"min_stay_arrival": 2},
+    "weekday": {"6": {"closed_to_departure": True}},
+    "dated": [_HIGH_SEASON],
+}
+_HIGH_RATE = {"start_date": "2026-07-01", "end_date": "2026-09-01", "rate_minor": 12_000}
+_RATES = {
+    "default_minor": 9_000,
+    "weekday_minor": {"4": 10_000, "5": 10_000},
+    "dated": [_HIGH_RATE],
+    "cleaning_fee_minor": 5_000,
+    "extra_guest_fee_minor": 1_500,
+    "included_guests": 2,
+    "length_of_stay_discounts": [{"min_nights": 7, "basis_points": 1_000}],
+}
+_QUOTE = {
+    "property_id": _PROPERTY_ID,
+    **_STAY,
+    "currency": "EUR",
+    "rules_version": 5,
+    "nights": [{"date": f"2026-07-{day:02}", "rate_minor": 12_000} for day in range(3, 10)],
+    "accommodation_minor": 84_000,
+    "discount_minor": 8_400,
+    "extra_guest_minor": 10_500,
+    "cleaning_fee_minor": 5_000,
+    "total_minor": 91_100,
 }
 _GROUP_CREATE = {
     "stays": [{"property_id": _PROPERTY_ID, **_STAY, "occupancy": _OCCUPANCY}],
@@ -185,6 +214,23 @@ EXAMPLES: dict[type[BaseModel], dict[str, Any]] = {
     booking.BookingCreate: _BOOKING_CREATE,
     booking.Booking: _BOOKING,
     booking.BookingList: {"items": [_BOOKING], "next_cursor": "MjAyNi0wMy0wMlQwOTozMDowMFo"},
+    selling.PropertyPatch: {"name": "Casa do Mar II", "preparation_days": 2},
+    selling.StayRulesPut: _STAY_RULES,
+    selling.StayRulesPatch: {"items": [_HIGH_SEASON]},
+    selling.PropertyStayRules: {"property_id": _PROPERTY_ID, "inventory_version": 4, **_STAY_RULES},
+    selling.RatesPut: _RATES,
+    selling.RatesPatch: {"items": [_HIGH_RATE, {**_HIGH_RATE, "start_date": "2026-08-30", "rate_minor": None}]},
+    selling.PropertyRates: {"property_id": _PROPERTY_ID, "inventory_version": 5, "currency": "EUR", **_RATES},
+    selling.BulkResult: {
+        "property_id": _PROPERTY_ID,
+        "inventory_version": 5,
+        "items": [
+            {"index": 0, "status": "applied"},
+            {"index": 1, "status": "refused", "detail": "The end date must lie after the start date."},
+        ],
+    },
+    selling.QuoteCreate: {"property_id": _PROPERTY_ID, **_STAY, "occupancy": _OCCUPANCY},
+    selling.Quote: _QUOTE,
     booking.BookingPatch: {"check_out": "2026-07-12", "notes": None},
     booking.RatingPut: {"rating": 5},
     booking.BookingHistory: {"items": [_CREATED, _CANCELLED]},

@@ -23,6 +23,11 @@ MEANINGS: dict[ProblemCode, tuple[int, str, dict[str, Any]]] = {
     ProblemCode.INVENTORY_OVERLAP: (409, "These nights are taken.", {"conflict": _COMPETITOR}),
     ProblemCode.ILLEGAL_TRANSITION: (409, "A declined reservation cannot be cancelled.", {"allowed": []}),
     ProblemCode.IDEMPOTENCY_IN_PROGRESS: (409, "A request with this Idempotency-Key is still being worked on.", {}),
+    ProblemCode.PRICE_CHANGED: (
+        409,
+        "The stay costs 84000 in minor units of EUR, which is not what was expected.",
+        {"total_amount_minor": 84_000},
+    ),
     ProblemCode.HOLD_NOT_ACTIVE: (409, "The hold is expired: its nights are no longer kept.", {}),
     ProblemCode.ALREADY_EXISTS: (409, "This listing is mapped already.", {}),
     ProblemCode.PROPERTY_IN_USE: (409, "The property has future stays.", {}),

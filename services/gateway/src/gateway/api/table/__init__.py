@@ -1,6 +1,6 @@
 """The public routes, one entry each: who serves it, where, with which models; read by the other modules of `api`."""
 
-from gateway.api.table import bookings, channels, properties
+from gateway.api.table import bookings, channels, properties, selling
 from gateway.api.table.route import PublicRoute, Query
 
 __all__ = ["PREFIX", "ROUTES", "PublicRoute", "Query"]
@@ -12,5 +12,6 @@ ROUTES: tuple[PublicRoute, ...] = (
     properties.READ_AVAILABILITY,
     *bookings.ROUTES,
     *properties.ROUTES,
+    *selling.ROUTES,
     *channels.ROUTES,
 )

@@ -21,6 +21,7 @@ ROUTES: tuple[PublicRoute, ...] = (
             ProblemCode.INVENTORY_OVERLAP,
             ProblemCode.STAY_RULES_VIOLATED,
             ProblemCode.HOLD_NOT_ACTIVE,
+            ProblemCode.PRICE_CHANGED,
             ProblemCode.DEADLOCK,
             ProblemCode.NOT_FOUND,
         ),

@@ -1,16 +1,22 @@
-"""Domain records as contracts, pure: events and snapshots for the topics, bodies of HTTP answers; called by service."""
+"""Domain records as contracts, pure: events and snapshots for the topics; HTTP answers are in `bodies`."""
 
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from booking.domain.model import Block, Change, Conflict, HistoryEntry, Hold, Property, Reservation, RevisionDecision
+from booking.domain.model import (
+    Block,
+    Change,
+    Conflict,
+    Hold,
+    Property,
+    PropertyTerms,
+    Reservation,
+    RevisionDecision,
+)
+from booking.events.selling import rates, stay_rules
 from contracts import booking_reservations_v1 as v1
-from contracts.booking_http_v1 import Block as BlockAnswer
-from contracts.booking_http_v1 import Booking, BookingHistoryEntry, ChannelConflict
-from contracts.booking_http_v1 import Hold as HoldAnswer
-from contracts.booking_http_v1 import Property as PropertyAnswer
 from contracts.booking_properties_v1 import DeltaOffset, PropertySnapshot
 from contracts.values import DateRange, InventoryRange, Location, Occupancy, PropertyProfile, RangeKind, RevisionOutcome
 from rules.calendar import StoredRange
@@ -35,9 +41,7 @@ def event_data(change: Change) -> dict[str, Any]:
     if change.event == "ChannelRevisionApplied":
         fields["reservation_id"] = change.revision.reservation_id if change.revision else None
     if change.property is not None:
-        fields |= {"rules_version": 0, "profile": profile(change.property)}
-        if change.event == "PropertyCreated":
-            fields |= {"stay_rules": {}, "rates": {}}
+        fields |= {"rules_version": 0, **_sections(change.property, change)}
     if change.reservation is not None:
         fields |= _reservation_fields(change.reservation)
     if change.moved is not None:
@@ -52,6 +56,13 @@ def event_data(change: Change) -> dict[str, Any]:
         fields |= _conflict_fields(change.conflict)
     data: dict[str, Any] = _MODELS[change.event](**fields).model_dump(mode="json", exclude=_GIVEN_BY_DATABASE)
     return data
+
+
+def _sections(record: Property, change: Change) -> dict[str, Any]:
+    """The sections that changed, whole."""
+    terms = change.terms or PropertyTerms()
+    whole = {"profile": profile(record), "stay_rules": stay_rules(terms.rules), "rates": rates(terms)}
+    return whole if change.event == "PropertyCreated" else {name: whole[name] for name in change.sections}
 
 
 def subject_of(change: Change) -> str:
@@ -87,13 +98,13 @@ def profile(record: Property) -> PropertyProfile:
         booking_window_days=record.booking_window_days,
         check_in_time=record.check_in_time,
         check_out_time=record.check_out_time,
-        location=_location(record),
+        location=location(record),
         amenities=list(record.amenities),
         active=record.active,
     )
 
 
-def snapshot(record: Property, ranges: Sequence[StoredRange]) -> PropertySnapshot:
+def snapshot(record: Property, terms: PropertyTerms, ranges: Sequence[StoredRange]) -> PropertySnapshot:
     """The whole state of a property at its version."""
     return PropertySnapshot(
         property_id=record.id,
@@ -101,6 +112,8 @@ def snapshot(record: Property, ranges: Sequence[StoredRange]) -> PropertySnapsho
         inventory_version=record.inventory_version,
         rules_version=record.rules_version,
         profile=profile(record),
+        stay_rules=stay_rules(terms.rules),
+        rates=rates(terms),
         ranges=[inventory_range(stored) for stored in ranges],
     )
 
@@ -110,131 +123,8 @@ def delta_offset(partition: int, offset: int) -> DeltaOffset:
     return DeltaOffset(partition=partition, delta_offset=offset)
 
 
-def property_body(record: Property) -> dict[str, Any]:
-    """The HTTP answer for a property."""
-    answer = PropertyAnswer.model_construct(
-        id=record.id,
-        name=record.name,
-        time_zone=record.time_zone,
-        currency=record.currency,
-        max_occupancy=record.max_occupancy,
-        location=_location(record),
-        amenities=list(record.amenities),
-        preparation_days=record.preparation_days,
-        lead_time_hours=record.lead_time_hours,
-        booking_window_days=record.booking_window_days,
-        check_in_time=record.check_in_time,
-        check_out_time=record.check_out_time,
-        active=record.active,
-        inventory_version=record.inventory_version,
-        created_at=record.created_at,
-        updated_at=record.updated_at,
-    )
-    return _body(answer.model_dump(mode="json"))
-
-
-def reservation_body(record: Reservation) -> dict[str, Any]:
-    """The HTTP answer for a reservation."""
-    channel = record.channel
-    answer = Booking.model_construct(
-        id=record.id,
-        property_id=record.property_id,
-        guest_id=record.guest_id,
-        check_in=record.check_in,
-        check_out=record.check_out,
-        nights=record.nights,
-        status=record.status,
-        source=record.source,
-        occupancy=Occupancy(adults=record.adults, children=record.children, infants=record.infants),
-        total_amount_minor=record.total_amount_minor,
-        currency=record.currency,
-        ota_name=channel.ota_name if channel else None,
-        ota_reservation_code=channel.ota_reservation_code if channel else None,
-        hold_expires_at=record.hold_expires_at,
-        notes=record.notes,
-        inventory_version=record.inventory_version,
-        created_at=record.created_at,
-        updated_at=record.updated_at,
-        cancelled_at=record.cancelled_at,
-        checked_in_at=record.checked_in_at,
-        checked_out_at=record.checked_out_at,
-        group_id=record.group_id,
-        rating=record.rating,
-    )
-    return _body(answer.model_dump(mode="json", warnings=False))
-
-
-def block_body(record: Block) -> dict[str, Any]:
-    """The HTTP answer for a block."""
-    answer = BlockAnswer.model_construct(
-        id=record.id,
-        property_id=record.property_id,
-        start_date=record.start_date,
-        end_date=record.end_date,
-        reason=record.reason,
-        source=record.source,
-        active=record.active,
-        inventory_version=record.inventory_version,
-        created_at=record.created_at,
-        updated_at=record.updated_at,
-    )
-    return _body(answer.model_dump(mode="json"))
-
-
-def hold_body(record: Hold) -> dict[str, Any]:
-    """The HTTP answer for a hold."""
-    answer = HoldAnswer.model_construct(
-        id=record.id,
-        property_id=record.property_id,
-        check_in=record.check_in,
-        check_out=record.check_out,
-        state=record.state,
-        hold_expires_at=record.hold_expires_at,
-        inventory_version=record.inventory_version,
-        created_at=record.created_at,
-        updated_at=record.updated_at,
-    )
-    return _body(answer.model_dump(mode="json", warnings=False))
-
-
-def history_body(record: HistoryEntry) -> dict[str, Any]:
-    """One entry of the HTTP answer for a reservation's history."""
-    return BookingHistoryEntry.model_construct(
-        action=record.action,
-        actor=record.actor,
-        at=record.at,
-        trace_id=record.trace_id,
-        property_id=record.property_id,
-        inventory_version=record.inventory_version,
-        before=record.before,
-        after=record.after,
-    ).model_dump(mode="json")
-
-
-def conflict_body(record: Conflict) -> dict[str, Any]:
-    """The HTTP answer for a conflict."""
-    return ChannelConflict.model_construct(
-        id=record.id,
-        property_id=record.property_id,
-        reservation_id=record.reservation_id,
-        state=record.state,
-        check_in=record.check_in,
-        check_out=record.check_out,
-        competing_source_ids=list(record.competing_source_ids),
-        resolution=record.resolution,
-        opened_at=record.opened_at,
-        closed_at=record.closed_at,
-    ).model_dump(mode="json", warnings=False)
-
-
-def _body(answer: dict[str, Any]) -> dict[str, Any]:
-    """Drops the instants a new record does not have yet: the database fills them in."""
-    return {
-        name: value for name, value in answer.items() if value is not None or name not in ("created_at", "updated_at")
-    }
-
-
-def _location(record: Property) -> Location | None:
+def location(record: Property) -> Location | None:
+    """The point of a property; None when it has none."""
     if record.latitude is None or record.longitude is None:
         return None
     return Location(latitude=record.latitude, longitude=record.longitude)

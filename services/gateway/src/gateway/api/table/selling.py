@@ -1,0 +1,96 @@
+"""Entries of how a property is sold: its profile's changes, stay rules, rates and fees, quotes."""
+
+from contracts import booking_http_v1 as booking
+from contracts import booking_selling_http_v1 as selling
+from contracts.problems import ProblemCode
+from gateway.api.table.route import PublicRoute
+from gateway.clients import BOOKING
+
+ROUTES: tuple[PublicRoute, ...] = (
+    PublicRoute(
+        "modify_property",
+        "PATCH",
+        "/properties/{id}",
+        BOOKING,
+        "/properties/{id}",
+        "Change fields of a property's profile",
+        booking.Property,
+        body=selling.PropertyPatch,
+        problems=(ProblemCode.DEADLOCK,),
+    ),
+    PublicRoute(
+        "read_stay_rules",
+        "GET",
+        "/properties/{id}/stay-rules",
+        BOOKING,
+        "/properties/{id}/stay-rules",
+        "Read the stay rules of a property",
+        selling.PropertyStayRules,
+    ),
+    PublicRoute(
+        "replace_stay_rules",
+        "PUT",
+        "/properties/{id}/stay-rules",
+        BOOKING,
+        "/properties/{id}/stay-rules",
+        "Replace the stay rules of a property",
+        selling.PropertyStayRules,
+        body=selling.StayRulesPut,
+        problems=(ProblemCode.DEADLOCK,),
+        description="A dated rule wins over its weekday's, which wins over the default, each field by itself.",
+    ),
+    PublicRoute(
+        "lay_stay_rules",
+        "PATCH",
+        "/properties/{id}/stay-rules",
+        BOOKING,
+        "/properties/{id}/stay-rules",
+        "Lay stay rules over date ranges; each item is applied or refused by itself",
+        selling.BulkResult,
+        body=selling.StayRulesPatch,
+        problems=(ProblemCode.DEADLOCK,),
+    ),
+    PublicRoute(
+        "read_rates",
+        "GET",
+        "/properties/{id}/rates",
+        BOOKING,
+        "/properties/{id}/rates",
+        "Read the rates and fees of a property",
+        selling.PropertyRates,
+    ),
+    PublicRoute(
+        "replace_rates",
+        "PUT",
+        "/properties/{id}/rates",
+        BOOKING,
+        "/properties/{id}/rates",
+        "Replace the rates and fees of a property",
+        selling.PropertyRates,
+        body=selling.RatesPut,
+        problems=(ProblemCode.DEADLOCK,),
+        description="Once a property has any rate, a night without one cannot be sold.",
+    ),
+    PublicRoute(
+        "lay_rates",
+        "PATCH",
+        "/properties/{id}/rates",
+        BOOKING,
+        "/properties/{id}/rates",
+        "Lay rates over date ranges; each item is applied or refused by itself",
+        selling.BulkResult,
+        body=selling.RatesPatch,
+        problems=(ProblemCode.DEADLOCK,),
+    ),
+    PublicRoute(
+        "create_quote",
+        "POST",
+        "/quotes",
+        BOOKING,
+        "/quotes",
+        "What a stay costs, night by night",
+        selling.Quote,
+        body=selling.QuoteCreate,
+        problems=(ProblemCode.STAY_RULES_VIOLATED, ProblemCode.NOT_FOUND),
+    ),
+)
