@@ -42,6 +42,13 @@ GET /properties/{id}/rates
 PUT /properties/{id}/rates
 PATCH /properties/{id}/rates
 POST /quotes
+POST /guests
+GET /guests
+GET /guests/{id}
+PATCH /guests/{id}
+DELETE /guests/{id}
+POST /guests/{id}/erase
+GET /guests/{id}/timeline
 POST /holds
 GET /holds/{id}
 PATCH /holds/{id}

@@ -10,6 +10,7 @@ from pydantic.json_schema import models_json_schema
 
 from contracts import (
     availability_http_v1,
+    booking_guests_http_v1,
     booking_http_v1,
     booking_selling_http_v1,
     channel_sync_http_v1,
@@ -25,6 +26,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 ASYNCAPI_FILE = "asyncapi.json"
 HTTP_MODULES: Mapping[str, ModuleType] = {
     "availability.http.v1": availability_http_v1,
+    "booking.guests.http.v1": booking_guests_http_v1,
     "booking.http.v1": booking_http_v1,
     "booking.selling.http.v1": booking_selling_http_v1,
     "channel-sync.http.v1": channel_sync_http_v1,

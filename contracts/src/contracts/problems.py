@@ -24,6 +24,7 @@ class ProblemCode(StrEnum):
     IDEMPOTENCY_IN_PROGRESS = "idempotency_in_progress"
     IDEMPOTENCY_MISMATCH = "idempotency_mismatch"
     PRICE_CHANGED = "price_changed"
+    ERASED = "erased"
     HOLD_NOT_ACTIVE = "hold_not_active"
     ALREADY_EXISTS = "already_exists"
     PROPERTY_IN_USE = "property_in_use"

@@ -10,7 +10,9 @@ from fastapi import FastAPI
 from booking.api import DepsOf, routes
 from booking.consumers import handlers
 from booking.domain.errors import (
+    AnswerErased,
     DatesUnavailable,
+    GuestExists,
     HoldNotActive,
     IllegalTransition,
     InvalidStay,
@@ -142,6 +144,8 @@ PROBLEMS: dict[type[Exception], ToProblem] = {
         409, ProblemCode.ILLEGAL_TRANSITION, str(error), allowed=list(error.allowed)
     ),
     TermsRefused: lambda error: ProblemError(422, ProblemCode.VALIDATION_ERROR, str(error)),
+    GuestExists: lambda error: ProblemError(409, ProblemCode.ALREADY_EXISTS, str(error)),
+    AnswerErased: lambda error: ProblemError(410, ProblemCode.ERASED, str(error)),
     InvalidStay: lambda error: ProblemError(422, ProblemCode.VALIDATION_ERROR, str(error)),
     PriceChanged: lambda error: ProblemError(
         409, ProblemCode.PRICE_CHANGED, str(error), total_amount_minor=error.total_minor

@@ -6,6 +6,7 @@ from booking.api.answers import DepsOf
 from booking.api.blocks import add_block_routes
 from booking.api.bookings import add_booking_routes
 from booking.api.conflicts import add_conflict_routes
+from booking.api.guests import add_guest_routes
 from booking.api.holds import add_hold_routes
 from booking.api.properties import add_property_routes
 from booking.api.selling import add_selling_routes
@@ -21,6 +22,7 @@ def routes(deps: DepsOf) -> APIRouter:
         add_booking_routes,
         add_block_routes,
         add_conflict_routes,
+        add_guest_routes,
         add_hold_routes,
         add_selling_routes,
     ):

@@ -81,6 +81,14 @@ class HoldsOverdue(Exception):
     """Overdue holds of the property must be expired first."""
 
 
+class GuestExists(Exception):
+    """The agency has a guest with this e-mail."""
+
+
+class AnswerErased(Exception):
+    """What this Idempotency-Key was answered with belonged to a guest who was erased."""
+
+
 class GuestAppeared(Exception):
     """A guest with this e-mail was created meanwhile."""
 

@@ -82,6 +82,22 @@ class Guest:
         return normalise_email(self.email)
 
 
+@dataclass(frozen=True, slots=True)
+class GuestRecord:
+    """A guest with their figures; `total_spent` is in minor units by currency."""
+
+    guest: Guest
+    total_bookings: int
+    total_spent: dict[str, int]
+    first_booking_at: datetime | None
+    last_booking_at: datetime | None
+    average_rating: float | None
+    created_at: datetime
+    updated_at: datetime
+    deleted_at: datetime | None
+    erased_at: datetime | None
+
+
 def normalise_email(email: str | None) -> str | None:
     """The form under which an e-mail address is looked up."""
     return email.strip().casefold() if email else None

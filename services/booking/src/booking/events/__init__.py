@@ -46,6 +46,8 @@ def event_data(change: Change) -> dict[str, Any]:
         fields |= _reservation_fields(change.reservation)
     if change.moved is not None:
         fields |= {"from_property_id": change.moved[0], "to_property_id": change.moved[1]}
+    if change.event == "GuestErased" and change.reservation is not None and change.reservation.channel is not None:
+        fields["connection_id"] = change.reservation.channel.connection_id
     if change.event == "ReservationRated" and change.reservation is not None:
         fields["rating"] = change.reservation.rating
     if change.hold is not None:

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from booking.domain.model import Block, Conflict, HistoryEntry, Hold, Property, Reservation
+from booking.domain.model import Block, Conflict, GuestRecord, HistoryEntry, Hold, Property, Reservation
 from booking.events import location
+from contracts.booking_guests_http_v1 import Guest as GuestAnswer
 from contracts.booking_http_v1 import Block as BlockAnswer
 from contracts.booking_http_v1 import Booking, BookingHistoryEntry, ChannelConflict
 from contracts.booking_http_v1 import Hold as HoldAnswer
@@ -109,6 +110,26 @@ def history_body(record: HistoryEntry) -> dict[str, Any]:
         inventory_version=record.inventory_version,
         before=record.before,
         after=record.after,
+    ).model_dump(mode="json")
+
+
+def guest_body(record: GuestRecord) -> dict[str, Any]:
+    """The HTTP answer for a guest."""
+    guest = record.guest
+    return GuestAnswer.model_construct(
+        id=guest.id,
+        name=guest.name,
+        email=guest.email,
+        phone=guest.phone,
+        total_bookings=record.total_bookings,
+        total_spent=record.total_spent,
+        first_booking_at=record.first_booking_at,
+        last_booking_at=record.last_booking_at,
+        average_rating=record.average_rating,
+        created_at=record.created_at,
+        updated_at=record.updated_at,
+        deleted_at=record.deleted_at,
+        erased_at=record.erased_at,
     ).model_dump(mode="json")
 
 

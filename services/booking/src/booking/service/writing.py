@@ -7,18 +7,25 @@ from typing import TypeVar
 from uuid import UUID, uuid4
 
 from booking import events
-from booking.domain.errors import KeyWonElsewhere, NotFound
+from booking.domain.errors import AnswerErased, KeyWonElsewhere, NotFound
 from booking.domain.inventory import after, expire_overdue
 from booking.domain.model import Change, LedgerState
 from booking.repository import reads, writes
 from booking.repository.writes import AnswerDraft, Event, WriteRequest, Written
 from booking.service.terms import TermsCache
 from contracts.topics import BOOKING_RESERVATIONS
-from runtime.idempotency import IdempotencyInProgress, IdempotencyKey, StoredAnswer, select_idempotent_answer
-from runtime.postgres import Connection, Pool, retrying_deadlocks, transaction
+from runtime.idempotency import (
+    IdempotencyInProgress,
+    IdempotencyKey,
+    StoredAnswer,
+    insert_idempotent_answer,
+    select_idempotent_answer,
+)
+from runtime.postgres import Connection, Pool, retrying_deadlocks, sqlstate, transaction
 
 Record = TypeVar("Record")
 new_id = uuid4
+ERASED = 410
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +126,12 @@ async def _state(connection: Connection, agency_id: UUID, property_id: UUID) -> 
 async def replaying(
     deps: Deps, key: IdempotencyKey | None, create: Callable[[], Awaitable[StoredAnswer]]
 ) -> StoredAnswer:
-    """Run a creating use case; when a concurrent request with the same key won, answer with what it stored."""
+    """Run a creating use case; when a concurrent request with the same key won, answer with what it stored.
+
+    Raises `AnswerErased` for a stored answer that was blanked.
+    """
     try:
-        return await create()
+        answer = await create()
     except KeyWonElsewhere:
         if key is None:
             raise
@@ -129,7 +139,24 @@ async def replaying(
             stored = await select_idempotent_answer(connection, key)
         if stored is None:
             raise IdempotencyInProgress(IdempotencyInProgress.__doc__) from None
-        return stored
+        answer = stored
+    if answer.status == ERASED:
+        raise AnswerErased(AnswerErased.__doc__)
+    return answer
+
+
+async def keep_answer(connection: Connection, key: IdempotencyKey | None, answer: StoredAnswer) -> None:
+    """Store an answer that `write_changes` does not, last in its transaction; `replaying` meets `KeyWonElsewhere`."""
+    if key is None:
+        return
+    try:
+        await insert_idempotent_answer(connection, key, answer)
+    except IdempotencyInProgress as error:
+        raise KeyWonElsewhere(KeyWonElsewhere.__doc__) from error
+    except Exception as error:
+        if sqlstate(error) == writes.LOCK_TIMEOUT:
+            raise IdempotencyInProgress(IdempotencyInProgress.__doc__) from error
+        raise
 
 
 async def only_answer(_: Connection, written: Written) -> StoredAnswer:

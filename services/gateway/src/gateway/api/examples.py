@@ -5,6 +5,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from contracts import availability_http_v1 as availability
+from contracts import booking_guests_http_v1 as guests
 from contracts import booking_http_v1 as booking
 from contracts import booking_selling_http_v1 as selling
 from contracts import channel_sync_http_v1 as channels
@@ -87,6 +88,17 @@ _QUOTE = {
     "extra_guest_minor": 10_500,
     "cleaning_fee_minor": 5_000,
     "total_minor": 91_100,
+}
+_GUEST = {
+    "id": _GUEST_ID,
+    "name": "Ada Example",
+    "email": "ada@example.com",
+    "total_bookings": 3,
+    "total_spent": {"EUR": 273_300},
+    "first_booking_at": "2025-03-02T09:30:00.000000Z",
+    "last_booking_at": "2026-03-02T09:30:00.000000Z",
+    "average_rating": 4.5,
+    **_TIMES,
 }
 _GROUP_CREATE = {
     "stays": [{"property_id": _PROPERTY_ID, **_STAY, "occupancy": _OCCUPANCY}],
@@ -214,6 +226,11 @@ EXAMPLES: dict[type[BaseModel], dict[str, Any]] = {
     booking.BookingCreate: _BOOKING_CREATE,
     booking.Booking: _BOOKING,
     booking.BookingList: {"items": [_BOOKING], "next_cursor": "MjAyNi0wMy0wMlQwOTozMDowMFo"},
+    guests.GuestCreate: {"name": "Ada Example", "email": "ada@example.com", "phone": "+351 210 000 000"},
+    guests.GuestPatch: {"phone": None},
+    guests.Guest: _GUEST,
+    guests.GuestList: {"items": [_GUEST]},
+    guests.GuestTimeline: {"items": [{"booking_id": _BOOKING_ID, **_CANCELLED}]},
     selling.PropertyPatch: {"name": "Casa do Mar II", "preparation_days": 2},
     selling.StayRulesPut: _STAY_RULES,
     selling.StayRulesPatch: {"items": [_HIGH_SEASON]},

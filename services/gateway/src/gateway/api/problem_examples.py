@@ -31,6 +31,7 @@ MEANINGS: dict[ProblemCode, tuple[int, str, dict[str, Any]]] = {
     ProblemCode.HOLD_NOT_ACTIVE: (409, "The hold is expired: its nights are no longer kept.", {}),
     ProblemCode.ALREADY_EXISTS: (409, "This listing is mapped already.", {}),
     ProblemCode.PROPERTY_IN_USE: (409, "The property has future stays.", {}),
+    ProblemCode.ERASED: (410, "What this Idempotency-Key was answered with belonged to a guest who was erased.", {}),
     ProblemCode.PAYLOAD_TOO_LARGE: (413, "The body is larger than 65536 bytes.", {}),
     ProblemCode.VALIDATION_ERROR: (422, "body.check_out: Field required", {"errors": [_FIELD_ERROR]}),
     ProblemCode.STAY_RULES_VIOLATED: (422, "The stay breaks a rule of the property.", {"violations": [_VIOLATION]}),

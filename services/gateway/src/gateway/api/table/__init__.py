@@ -1,6 +1,6 @@
 """The public routes, one entry each: who serves it, where, with which models; read by the other modules of `api`."""
 
-from gateway.api.table import bookings, channels, properties, selling
+from gateway.api.table import bookings, channels, guests, properties, selling
 from gateway.api.table.route import PublicRoute, Query
 
 __all__ = ["PREFIX", "ROUTES", "PublicRoute", "Query"]
@@ -13,5 +13,6 @@ ROUTES: tuple[PublicRoute, ...] = (
     *bookings.ROUTES,
     *properties.ROUTES,
     *selling.ROUTES,
+    *guests.ROUTES,
     *channels.ROUTES,
 )

@@ -22,6 +22,7 @@ ROUTES: tuple[PublicRoute, ...] = (
             ProblemCode.STAY_RULES_VIOLATED,
             ProblemCode.HOLD_NOT_ACTIVE,
             ProblemCode.PRICE_CHANGED,
+            ProblemCode.ERASED,
             ProblemCode.DEADLOCK,
             ProblemCode.NOT_FOUND,
         ),
