@@ -49,6 +49,7 @@ PATCH /guests/{id}
 DELETE /guests/{id}
 POST /guests/{id}/erase
 GET /guests/{id}/timeline
+POST /channel-conflicts/{id}/resolve
 POST /holds
 GET /holds/{id}
 PATCH /holds/{id}

@@ -326,6 +326,20 @@ class ChannelConflict(AnswerModel):
     closed_at: datetime | None = None
 
 
+class ConflictResolve(RequestModel):
+    """Cancel a stay of the conflict, or move it to `property_id`; the overbooked one unless `reservation_id` says."""
+
+    action: Literal["cancel", "move"]
+    reservation_id: UUID | None = None
+    property_id: UUID | None = None
+
+    @model_validator(mode="after")
+    def _one_target(self) -> Self:
+        if (self.action == "move") != (self.property_id is not None):
+            raise ValueError("property_id belongs to action move, which needs it")
+        return self
+
+
 class ChannelConflictList(AnswerModel):
     """One page of conflicts, oldest first."""
 

@@ -11,6 +11,7 @@ from booking.api import DepsOf, routes
 from booking.consumers import handlers
 from booking.domain.errors import (
     AnswerErased,
+    ConflictClosed,
     DatesUnavailable,
     GuestExists,
     HoldNotActive,
@@ -146,6 +147,7 @@ PROBLEMS: dict[type[Exception], ToProblem] = {
     TermsRefused: lambda error: ProblemError(422, ProblemCode.VALIDATION_ERROR, str(error)),
     GuestExists: lambda error: ProblemError(409, ProblemCode.ALREADY_EXISTS, str(error)),
     AnswerErased: lambda error: ProblemError(410, ProblemCode.ERASED, str(error)),
+    ConflictClosed: lambda error: ProblemError(409, ProblemCode.ILLEGAL_TRANSITION, str(error), allowed=[]),
     InvalidStay: lambda error: ProblemError(422, ProblemCode.VALIDATION_ERROR, str(error)),
     PriceChanged: lambda error: ProblemError(
         409, ProblemCode.PRICE_CHANGED, str(error), total_amount_minor=error.total_minor

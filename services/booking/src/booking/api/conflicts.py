@@ -29,3 +29,10 @@ def add_conflict_routes(router: APIRouter, deps: DepsOf) -> None:
     @router.get("/channel-conflicts/{conflict_id}", response_model=http.ChannelConflict)
     async def get_conflict(conflict_id: UUID, caller: CallerOf) -> Response:
         return answer(bodies.conflict_body(await channel.get_conflict(deps.of(caller), agency_of(caller), conflict_id)))
+
+    @router.post("/channel-conflicts/{conflict_id}/resolve", response_model=http.ChannelConflict)
+    async def resolve_conflict(conflict_id: UUID, body: http.ConflictResolve, caller: CallerOf) -> Response:
+        found = await channel.resolve(
+            deps.of(caller), agency_of(caller), conflict_id, body.reservation_id, body.property_id
+        )
+        return answer(bodies.conflict_body(found))

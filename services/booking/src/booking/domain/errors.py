@@ -81,6 +81,10 @@ class HoldsOverdue(Exception):
     """Overdue holds of the property must be expired first."""
 
 
+class ConflictClosed(Exception):
+    """The conflict is settled already."""
+
+
 class GuestExists(Exception):
     """The agency has a guest with this e-mail."""
 

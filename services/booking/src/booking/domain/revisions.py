@@ -67,13 +67,16 @@ class Known:
 
 
 def decide(state: LedgerState, revision: Revision, known: Known, new_id: NewId) -> list[Change]:
-    """The changes of one revision; the first of them carries the decision, so exactly one event tells the outcome."""
+    """The changes of one revision; the first of them carries the decision, so exactly one event tells the outcome.
+
+    `state` is that of the property the reservation is in: the host may have moved it away from the listing's.
+    """
     if known.same is not None:
-        return [_outcome_only(revision, known.same)]
+        return [_outcome_only(state, known.same)]
     if known.latest is not None and known.latest.revision_no > revision.revision_no:
         reason = f"revision {known.latest.revision_no} is newer"
         reservation_id = known.reservation.id if known.reservation else None
-        return [_outcome_only(revision, _decision(revision, "superseded", reservation_id, reason))]
+        return [_outcome_only(state, _decision(revision, "superseded", reservation_id, reason))]
     if revision.is_cancellation:
         return _decide_cancellation(state, revision, known.reservation, new_id)
     return _decide_stay(state, revision, known, new_id)
@@ -83,12 +86,12 @@ def _decide_cancellation(
     state: LedgerState, revision: Revision, reservation: Reservation | None, new_id: NewId
 ) -> list[Change]:
     if reservation is None:
-        return [_outcome_only(revision, _decision(revision, "applied", None, "cancelled before it was created"))]
+        return [_outcome_only(state, _decision(revision, "applied", None, "cancelled before it was created"))]
     decision = _decision(revision, "applied", reservation.id)
     if "cancel" not in TRANSITIONS.get(reservation.status, {}):  # the guest was here, whatever the channel says
-        return [_outcome_only(revision, replace(decision, reason=f"the reservation stays {reservation.status}"))]
+        return [_outcome_only(state, replace(decision, reason=f"the reservation stays {reservation.status}"))]
     if reservation.status == "cancelled":
-        return [_outcome_only(revision, decision)]
+        return [_outcome_only(state, decision)]
     changes = cancel(state, reservation, "cancelled by the channel", new_id)
     return [replace(changes[0], revision=decision), *changes[1:]]
 
@@ -97,7 +100,7 @@ def _decide_stay(state: LedgerState, revision: Revision, known: Known, new_id: N
     guest = _new_guest(revision, known, new_id)
     wanted = _wanted(state, revision, known, guest, new_id)
     if wanted.status in OVER:
-        modified = Change(revision.property_id, "ReservationModified", reservation=wanted)
+        modified = Change(state.property.id, "ReservationModified", reservation=wanted)
         return [replace(modified, guest=guest, revision=_decision(revision, "applied", wanted.id))]
     held = state.ranges_of(wanted.id)
     closed = close_conflict(state, wanted.id, "modified_by_channel")
@@ -125,7 +128,7 @@ def _wanted(state: LedgerState, revision: Revision, known: Known, guest: Guest |
     told = Reservation(
         id=earlier.id if earlier else new_id(),
         agency_id=revision.agency_id,
-        property_id=revision.property_id,
+        property_id=state.property.id,
         guest_id=guest_id if guest_id is not None else (earlier.guest_id if earlier else None),
         check_in=revision.check_in,
         check_out=revision.check_out,
@@ -175,5 +178,5 @@ def _decision(
     )
 
 
-def _outcome_only(revision: Revision, decision: RevisionDecision) -> Change:
-    return Change(revision.property_id, "ChannelRevisionApplied", revision=decision)
+def _outcome_only(state: LedgerState, decision: RevisionDecision) -> Change:
+    return Change(state.property.id, "ChannelRevisionApplied", revision=decision)

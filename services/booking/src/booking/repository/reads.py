@@ -216,20 +216,6 @@ async def select_conflict(connection: Connection, agency_id: UUID, conflict_id: 
     return conflict_from(row) if row else None
 
 
-async def select_ota_reservation(
-    connection: Connection, connection_id: UUID, code: str, property_id: UUID
-) -> Reservation | None:
-    """The reservation an OTA code stands for in a property."""
-    row = await connection.fetchrow(
-        """SELECT * FROM reservations
-           WHERE connection_id = $1 AND ota_reservation_code = $2 AND property_id = $3""",
-        connection_id,
-        code,
-        property_id,
-    )
-    return reservation_from(row) if row else None
-
-
 async def select_latest_decision(
     connection: Connection, connection_id: UUID, code: str, property_id: UUID
 ) -> RevisionDecision | None:

@@ -1,16 +1,19 @@
 """Use cases of what comes from channels: apply an OTA revision; read and list conflicts."""
 
+from collections.abc import Mapping
 from uuid import UUID
 
-from booking.domain.errors import GuestAppeared, NotFound
+from booking.domain.errors import ConflictClosed, GuestAppeared, NotFound, RangeMoved
 from booking.domain.model import Conflict, LedgerState, Page, normalise_email
 from booking.domain.revisions import Known, Revision, decide
 from booking.repository import lists, reads
 from booking.repository.writes import Written
-from booking.service.writing import Decision, Deps, new_id, under_lock
+from booking.service import modifying, transitions
+from booking.service.modifying import Patch
+from booking.service.writing import Decision, Deps, new_id, under_locks
 from runtime.postgres import Connection, transaction
 
-GUEST_ATTEMPTS = 3
+ATTEMPTS = 3
 
 
 async def apply_revision(deps: Deps, revision: Revision) -> None:
@@ -19,36 +22,69 @@ async def apply_revision(deps: Deps, revision: Revision) -> None:
     Raises `NotFound` when the agency has no such property: the record then belongs to the dead letters.
     """
 
-    async def decide_revision(connection: Connection, state: LedgerState) -> Decision:
-        return Decision(decide(state, revision, await _known(connection, revision), new_id))
+    async def decide_revision(connection: Connection, states: Mapping[UUID, LedgerState]) -> Decision:
+        known = await _known(connection, revision)
+        if known.reservation is not None and known.reservation.property_id not in states:
+            raise RangeMoved(RangeMoved.__doc__)
+        where = revision.property_id if known.reservation is None else known.reservation.property_id
+        return Decision(decide(states[where], revision, known, new_id))
 
     async def done(_: Connection, __: Written) -> None:
         return None
 
-    for _ in range(GUEST_ATTEMPTS):
+    as_channel = deps.by(f"channel:{revision.channel.connection_id}")
+    for _ in range(ATTEMPTS):
         try:
-            await under_lock(
-                deps.by(f"channel:{revision.channel.connection_id}"),
-                revision.agency_id,
-                revision.property_id,
-                decide_revision,
-                done,
-            )
+            properties = await _properties_of(deps, revision)
+            await under_locks(as_channel, revision.agency_id, properties, decide_revision, done)
             return
-        except GuestAppeared:
+        except (GuestAppeared, RangeMoved):
             continue
     raise GuestAppeared(GuestAppeared.__doc__)
+
+
+async def _properties_of(deps: Deps, revision: Revision) -> list[UUID]:
+    """The listing's property and the one the reservation was moved to, if it was."""
+    async with transaction(deps.pool, revision.agency_id) as connection:
+        reservation = (await _known(connection, revision)).reservation
+    moved_to = {reservation.property_id} if reservation is not None else set()
+    return sorted({revision.property_id, *moved_to})
 
 
 async def _known(connection: Connection, revision: Revision) -> Known:
     origin = revision.channel
     where = (origin.connection_id, origin.ota_reservation_code, revision.property_id)
+    latest = await reads.select_latest_decision(connection, *where)
+    reservation = None
+    if latest is not None and latest.reservation_id is not None:
+        reservation = await reads.select_reservation(connection, revision.agency_id, latest.reservation_id)
     return Known(
-        reservation=await reads.select_ota_reservation(connection, *where),
-        latest=await reads.select_latest_decision(connection, *where),
+        reservation=reservation,
+        latest=latest,
         same=await reads.select_decision(connection, *where, revision.revision_no),
         guest_id=await reads.select_guest_id(connection, revision.agency_id, normalise_email(revision.guest_email)),
     )
+
+
+async def resolve(
+    deps: Deps, agency_id: UUID, conflict_id: UUID, reservation_id: UUID | None, target_id: UUID | None
+) -> Conflict:
+    """Settle an open conflict by hand, in one transaction: cancel a stay, or move it to another property (`target_id`).
+
+    The stay is the overbooked one unless another that competes with it is named. Raises `NotFound`,
+    `ConflictClosed`, `DatesUnavailable`.
+    """
+    conflict = await get_conflict(deps, agency_id, conflict_id)
+    if conflict.state != "open":
+        raise ConflictClosed(ConflictClosed.__doc__)
+    stay_id = reservation_id or conflict.reservation_id
+    if stay_id not in (conflict.reservation_id, *conflict.competing_source_ids):
+        raise NotFound("booking in this conflict")
+    if target_id is None:
+        await transitions.cancel(deps, agency_id, stay_id, "conflict resolved")
+    else:
+        await modifying.modify(deps, agency_id, stay_id, Patch(property_id=target_id))
+    return await get_conflict(deps, agency_id, conflict_id)
 
 
 async def get_conflict(deps: Deps, agency_id: UUID, conflict_id: UUID) -> Conflict:

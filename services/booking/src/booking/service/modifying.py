@@ -83,8 +83,9 @@ async def modify(deps: Deps, agency_id: UUID, reservation_id: UUID, patch: Patch
 def _changes(
     source: LedgerState, target: LedgerState, terms: PropertyTerms, reservation: Reservation, wanted: Modification
 ) -> list[Change]:
-    reservations.require_modifiable(reservation, wanted)
     moves = target.property.id != source.property.id
+    if reservation.status != "overbooked" or not moves:
+        reservations.require_modifiable(reservation, wanted)
     if reservation.source == "direct" and (moves or _asks_anew(reservation, wanted)):
         keeps_arrival = wanted.check_in == reservation.check_in
         total = price_of(

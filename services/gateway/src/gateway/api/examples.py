@@ -261,6 +261,7 @@ EXAMPLES: dict[type[BaseModel], dict[str, Any]] = {
     booking.Block: _BLOCK,
     booking.BlockList: {"items": [_BLOCK]},
     booking.ChannelConflict: _CONFLICT,
+    booking.ConflictResolve: {"action": "cancel"},
     booking.ChannelConflictList: {"items": [_CONFLICT]},
     channels.ConnectionCreate: {
         "name": "Example Travel",

@@ -35,6 +35,17 @@ ROUTES: tuple[PublicRoute, ...] = (
         booking.ChannelConflict,
     ),
     PublicRoute(
+        "resolve_channel_conflict",
+        "POST",
+        "/channel-conflicts/{id}/resolve",
+        BOOKING,
+        "/channel-conflicts/{id}/resolve",
+        "Settle a conflict: cancel one of its stays, or move it to another property",
+        booking.ChannelConflict,
+        body=booking.ConflictResolve,
+        problems=(ProblemCode.INVENTORY_OVERLAP, ProblemCode.ILLEGAL_TRANSITION, ProblemCode.DEADLOCK),
+    ),
+    PublicRoute(
         "create_channel_connection",
         "POST",
         "/channel-connections",
