@@ -4,6 +4,8 @@ CREATE EXTENSION IF NOT EXISTS btree_gist WITH SCHEMA public;
 
 CREATE EXTENSION IF NOT EXISTS pg_stat_statements WITH SCHEMA public;
 
+CREATE EXTENSION IF NOT EXISTS pg_trgm WITH SCHEMA public;
+
 CREATE FUNCTION public.booking_context(v_agency uuid, v_property uuid, v_check_in date, v_check_out date, v_guest uuid, v_email text, v_caller text, v_key text) RETURNS jsonb
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
@@ -20,7 +22,7 @@ CREATE FUNCTION public.booking_context(v_agency uuid, v_property uuid, v_check_i
                      JOIN inventory_versions AS version ON version.property_id = property.id
                      WHERE property.id = v_property AND property.agency_id = v_agency),
         'guest_id', (SELECT guest.id FROM guests AS guest
-                     WHERE guest.agency_id = v_agency
+                     WHERE guest.agency_id = v_agency AND guest.deleted_at IS NULL
                        AND (guest.id = v_guest OR guest.email_normalised = v_email)),
         'overlap', (SELECT jsonb_build_object('kind', taken.kind, 'start_date', lower(taken.stay),
                                               'end_date', upper(taken.stay))
@@ -30,6 +32,145 @@ CREATE FUNCTION public.booking_context(v_agency uuid, v_property uuid, v_check_i
                       AND taken.occupied && daterange(v_check_in, v_check_out + owner.preparation_days)
                       AND (taken.expires_at IS NULL OR taken.expires_at > suite_now())
                     ORDER BY taken.occupied LIMIT 1))
+$$;
+
+CREATE TABLE public.reservations (
+    id uuid NOT NULL,
+    agency_id uuid NOT NULL,
+    property_id uuid NOT NULL,
+    guest_id uuid,
+    check_in date NOT NULL,
+    check_out date NOT NULL,
+    status text NOT NULL,
+    source text NOT NULL,
+    connection_id uuid,
+    ota_name text,
+    ota_reservation_code text,
+    group_id uuid,
+    adults smallint NOT NULL,
+    children smallint NOT NULL,
+    infants smallint NOT NULL,
+    total_amount_minor bigint,
+    currency text NOT NULL,
+    notes text,
+    hold_expires_at timestamp with time zone,
+    cancelled_at timestamp with time zone,
+    cancel_reason text,
+    inventory_version bigint NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    checked_in_at timestamp with time zone,
+    checked_out_at timestamp with time zone,
+    rating smallint,
+    CONSTRAINT reservations_adults_check CHECK ((adults >= 1)),
+    CONSTRAINT reservations_check CHECK ((check_out > check_in)),
+    CONSTRAINT reservations_children_check CHECK ((children >= 0)),
+    CONSTRAINT reservations_infants_check CHECK ((infants >= 0)),
+    CONSTRAINT reservations_rating_check CHECK (((rating >= 1) AND (rating <= 5))),
+    CONSTRAINT reservations_source_check CHECK ((source = ANY (ARRAY['direct'::text, 'ota'::text]))),
+    CONSTRAINT reservations_status_check CHECK ((status = ANY (ARRAY['inquiry'::text, 'pending'::text, 'confirmed'::text, 'checked_in'::text, 'checked_out'::text, 'declined'::text, 'cancelled'::text, 'expired'::text, 'no_show'::text, 'overbooked'::text]))),
+    CONSTRAINT reservations_total_amount_minor_check CHECK ((total_amount_minor >= 0))
+);
+
+ALTER TABLE ONLY public.reservations FORCE ROW LEVEL SECURITY;
+
+CREATE FUNCTION public.count_for_guest(v_row public.reservations, v_sign integer, v_now timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    v_counts constant boolean := counts_for_guest(v_row.status);
+    v_amount constant bigint := CASE WHEN v_counts THEN v_sign * v_row.total_amount_minor END;
+BEGIN
+    UPDATE guests AS guest SET
+        total_bookings = total_bookings + CASE WHEN v_counts THEN v_sign ELSE 0 END,
+        total_spent = CASE
+            WHEN v_amount IS NULL THEN total_spent
+            ELSE total_spent || jsonb_build_object(
+                v_row.currency, coalesce((total_spent->>v_row.currency)::bigint, 0) + v_amount) END,
+        first_booking_at = CASE
+            WHEN NOT v_counts THEN first_booking_at
+            WHEN v_sign > 0 THEN least(first_booking_at, v_row.created_at)
+            ELSE (SELECT min(created_at) FROM reservations
+                  WHERE guest_id = v_row.guest_id AND counts_for_guest(status)) END,
+        last_booking_at = CASE
+            WHEN NOT v_counts THEN last_booking_at
+            WHEN v_sign > 0 THEN greatest(last_booking_at, v_row.created_at)
+            ELSE (SELECT max(created_at) FROM reservations
+                  WHERE guest_id = v_row.guest_id AND counts_for_guest(status)) END,
+        rating_sum = rating_sum + v_sign * coalesce(v_row.rating, 0),
+        rating_count = rating_count + v_sign * (v_row.rating IS NOT NULL)::integer,
+        updated_at = v_now
+    WHERE guest.id = v_row.guest_id;
+END $$;
+
+CREATE FUNCTION public.counts_for_guest(status text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    AS $$ SELECT status IN ('confirmed', 'checked_in', 'checked_out') $$;
+
+CREATE FUNCTION public.erase_guest(v_agency uuid, v_guest uuid) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+BEGIN
+    UPDATE guests SET name = 'erased', email = NULL, email_normalised = NULL, phone = NULL,
+                      erased_at = coalesce(erased_at, suite_now()), deleted_at = coalesce(deleted_at, suite_now()),
+                      updated_at = suite_now()
+    WHERE agency_id = v_agency AND id = v_guest;
+    UPDATE reservation_history SET before = before - ARRAY['notes', 'cancel_reason'],
+                                   after = after - ARRAY['notes', 'cancel_reason']
+    WHERE agency_id = v_agency
+      AND reservation_id IN (SELECT id FROM reservations WHERE agency_id = v_agency AND guest_id = v_guest)
+      AND (before ?| ARRAY['notes', 'cancel_reason'] OR after ?| ARRAY['notes', 'cancel_reason']);
+    UPDATE idempotency_keys SET status = 410, body = ''
+    WHERE agency_id = v_agency AND strpos(body, v_guest::text) > 0;
+END $$;
+
+CREATE FUNCTION public.guests_matching(v_agency uuid, v_text text) RETURNS SETOF uuid
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+    SELECT id FROM guests
+    WHERE agency_id = v_agency AND deleted_at IS NULL
+      AND lower(name || ' ' || coalesce(email, '')) LIKE
+          '%' || regexp_replace(lower(v_text), '([\\%_])', '\\\1', 'g') || '%'
+    LIMIT 1000
+$$;
+
+CREATE FUNCTION public.miscounted_guests() RETURNS TABLE(guest_id uuid, agency_id uuid, stored jsonb, counted jsonb)
+    LANGUAGE sql STABLE
+    AS $$
+    WITH per_currency AS (
+        SELECT reservation.guest_id, currency, count(*) AS bookings, sum(total_amount_minor) AS spent,
+               min(created_at) AS first_at, max(created_at) AS last_at
+        FROM reservations AS reservation
+        WHERE reservation.guest_id IS NOT NULL AND counts_for_guest(status)
+        GROUP BY 1, 2
+    ), counted AS (
+        SELECT per_currency.guest_id, sum(bookings) AS bookings, min(first_at) AS first_at, max(last_at) AS last_at,
+               coalesce(jsonb_object_agg(currency, spent) FILTER (WHERE spent > 0), '{}') AS spent
+        FROM per_currency GROUP BY 1
+    ), rated AS (
+        SELECT reservation.guest_id, sum(rating) AS rating_sum, count(rating) AS rating_count
+        FROM reservations AS reservation WHERE rating IS NOT NULL GROUP BY 1
+    ), both_figures AS (
+        SELECT guest.id, guest.agency_id,
+               jsonb_build_object(
+                   'total_bookings', guest.total_bookings, 'first_booking_at', guest.first_booking_at,
+                   'last_booking_at', guest.last_booking_at, 'rating_sum', guest.rating_sum,
+                   'rating_count', guest.rating_count,
+                   'total_spent', (SELECT coalesce(jsonb_object_agg(key, value), '{}')
+                                   FROM jsonb_each(guest.total_spent) WHERE value <> '0')) AS stored,
+               jsonb_build_object(
+                   'total_bookings', coalesce(counted.bookings, 0), 'first_booking_at', counted.first_at,
+                   'last_booking_at', counted.last_at, 'rating_sum', coalesce(rated.rating_sum, 0),
+                   'rating_count', coalesce(rated.rating_count, 0),
+                   'total_spent', coalesce(counted.spent, '{}')) AS counted
+        FROM guests AS guest
+        LEFT JOIN counted ON counted.guest_id = guest.id
+        LEFT JOIN rated ON rated.guest_id = guest.id
+    )
+    SELECT id, both_figures.agency_id, both_figures.stored, both_figures.counted
+    FROM both_figures WHERE both_figures.stored <> both_figures.counted
 $$;
 
 CREATE FUNCTION public.occupy_range(v_agency uuid, v_property uuid, v_range jsonb, v_now timestamp with time zone) RETURNS void
@@ -59,9 +200,29 @@ CREATE FUNCTION public.property_lock_key(property_id uuid) RETURNS bigint
     LANGUAGE sql IMMUTABLE STRICT
     AS $$SELECT hashtextextended(property_id::text, 0)$$;
 
+CREATE FUNCTION public.protect_tenant_table(tenant_table text) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', tenant_table);
+    EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', tenant_table);
+    EXECUTE format('CREATE POLICY own_agency ON %I TO booking_app '
+                   'USING (agency_id = (SELECT nullif(current_setting(''app.agency_id'', true), '''')::uuid))',
+                   tenant_table);
+    EXECUTE format('CREATE POLICY every_agency ON %I TO booking_system USING (true)', tenant_table);
+    EXECUTE format('GRANT SELECT, INSERT, UPDATE ON %I TO booking_app, booking_system', tenant_table);
+END $$;
+
 CREATE FUNCTION public.rfc3339(instant timestamp with time zone) RETURNS text
     LANGUAGE sql STABLE
     AS $$ SELECT to_char(instant AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') $$;
+
+CREATE FUNCTION public.stamped(body jsonb, version jsonb, v_now timestamp with time zone) RETURNS jsonb
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT body || jsonb_build_object('inventory_version', coalesce(version, '0'), 'updated_at', rfc3339(v_now),
+                                      'created_at', rfc3339(v_now))
+$$;
 
 CREATE FUNCTION public.suite_now() RETURNS timestamp with time zone
     LANGUAGE sql STABLE
@@ -71,9 +232,9 @@ CREATE FUNCTION public.write_block(v_row jsonb, v_version bigint, v_now timestam
     LANGUAGE sql
     AS $$
     INSERT INTO blocks
-    SELECT (jsonb_populate_record(NULL::blocks,
-            jsonb_build_object('created_at', v_now) || v_row
-            || jsonb_build_object('inventory_version', v_version, 'updated_at', v_now))).*
+    SELECT made.* FROM jsonb_populate_record(NULL::blocks,
+        jsonb_build_object('created_at', v_now) || v_row
+        || jsonb_build_object('inventory_version', v_version, 'updated_at', v_now)) AS made
     ON CONFLICT (id) DO UPDATE SET
         start_date = excluded.start_date, end_date = excluded.end_date, reason = excluded.reason,
         active = excluded.active, inventory_version = v_version, updated_at = v_now;
@@ -100,6 +261,8 @@ DECLARE
     v_release    uuid[];
     v_row        jsonb;
     v_body       text;
+    v_origin     constant jsonb := jsonb_build_object('actor', request->>'actor', 'trace_id',
+                                                      split_part(request->'trace'->>'traceparent', '-', 2));
 BEGIN
     PERFORM set_config('app.agency_id', v_agency::text, true);
 
@@ -107,6 +270,14 @@ BEGIN
     PERFORM pg_advisory_xact_lock(sorted.lock_key)
     FROM (SELECT DISTINCT property_lock_key((change->>'property_id')::uuid) AS lock_key
           FROM jsonb_array_elements(request->'changes') AS change ORDER BY 1) AS sorted;
+
+    -- Guests after properties, sorted too: a change may count for one guest and against another.
+    IF jsonb_array_length(request->'changes') > 1 THEN
+        PERFORM FROM guests
+        WHERE id IN (SELECT (change->'reservation'->>'guest_id')::uuid
+                     FROM jsonb_array_elements(request->'changes') AS change)
+        ORDER BY id FOR NO KEY UPDATE;
+    END IF;
 
     IF v_key IS NOT NULL THEN
         SELECT * INTO v_stored FROM idempotency_keys
@@ -184,18 +355,22 @@ BEGIN
             PERFORM write_guest(v_change->'guest', v_now);
         END IF;
         IF v_change ? 'reservation' THEN
-            PERFORM write_reservation(v_change->'reservation', v_version, v_now);
+            PERFORM write_reservation(v_change->'reservation', v_version, v_now,
+                                      v_origin || jsonb_build_object('action', v_change->>'event_type'));
         END IF;
         IF v_change ? 'block' THEN
             PERFORM write_block(v_change->'block', v_version, v_now);
+        END IF;
+        IF v_change ? 'hold' THEN
+            PERFORM write_hold(v_change->'hold', v_version, v_now);
         END IF;
         IF v_change ? 'conflict' THEN
             PERFORM write_conflict(v_change->'conflict', v_now);
         END IF;
         IF v_change ? 'revision' THEN
             INSERT INTO channel_revisions
-            SELECT (jsonb_populate_record(NULL::channel_revisions,
-                    v_change->'revision' || jsonb_build_object('decided_at', v_now))).*
+            SELECT made.* FROM jsonb_populate_record(NULL::channel_revisions,
+                v_change->'revision' || jsonb_build_object('decided_at', v_now)) AS made
             ON CONFLICT DO NOTHING;
         END IF;
 
@@ -212,19 +387,24 @@ BEGIN
     END LOOP;
 
     v_row := request->'answer';
-    IF v_row IS NOT NULL THEN
-        v_property := v_row->>'property_id';
-        v_body := (v_row->'body' || jsonb_build_object(
-            'inventory_version', coalesce((v_versions->>v_property::text)::bigint, 0),
-            'updated_at', rfc3339(v_now),
-            'created_at', rfc3339(v_now)))::text;
+    IF v_row ? 'items' THEN
+        SELECT (v_row->'body' || jsonb_build_object('bookings', jsonb_agg(
+                   stamped(item->'body', v_versions->(item->>'property_id'), v_now) ORDER BY position)))::text
+        INTO v_body
+        FROM jsonb_array_elements(v_row->'items') WITH ORDINALITY AS listed (item, position);
+    ELSIF v_row IS NOT NULL THEN
+        v_body := stamped(v_row->'body', v_versions->(v_row->>'property_id'), v_now)::text;
     END IF;
 
     -- The key comes last: a concurrent request with the same key waits here for our outcome.
     IF v_key IS NOT NULL THEN
         INSERT INTO idempotency_keys (agency_id, caller, key, fingerprint, status, body)
         VALUES (v_agency, v_key->>'caller', v_key->>'key', v_key->>'fingerprint', (v_row->>'status')::smallint, v_body)
-        ON CONFLICT DO NOTHING;
+        -- A key that ran out and was not purged yet is free again.
+        ON CONFLICT (agency_id, caller, key) DO UPDATE SET
+            fingerprint = excluded.fingerprint, status = excluded.status, body = excluded.body,
+            created_at = excluded.created_at, expires_at = excluded.expires_at
+        WHERE idempotency_keys.expires_at <= v_now;
         IF NOT FOUND THEN
             RAISE EXCEPTION USING ERRCODE = 'PM004', MESSAGE = 'idempotency key won by a concurrent request';
         END IF;
@@ -238,10 +418,10 @@ CREATE FUNCTION public.write_conflict(v_row jsonb, v_now timestamp with time zon
     LANGUAGE sql
     AS $$
     INSERT INTO conflicts
-    SELECT (jsonb_populate_record(NULL::conflicts,
-            jsonb_build_object('opened_at', v_now) || v_row
-            || CASE WHEN v_row->>'state' = 'closed' THEN jsonb_build_object('closed_at', v_now)
-                    ELSE '{}'::jsonb END)).*
+    SELECT made.* FROM jsonb_populate_record(NULL::conflicts,
+        jsonb_build_object('opened_at', v_now) || v_row
+        || CASE WHEN v_row->>'state' = 'closed' THEN jsonb_build_object('closed_at', v_now)
+                ELSE '{}'::jsonb END) AS made
     ON CONFLICT (id) DO UPDATE SET
         state = excluded.state, check_in = excluded.check_in, check_out = excluded.check_out,
         competing_source_ids = excluded.competing_source_ids, resolution = excluded.resolution,
@@ -252,21 +432,34 @@ CREATE FUNCTION public.write_guest(v_row jsonb, v_now timestamp with time zone) 
     LANGUAGE plpgsql
     AS $$
 BEGIN
-    INSERT INTO guests
-    SELECT (jsonb_populate_record(NULL::guests,
-            v_row || jsonb_build_object('created_at', v_now, 'updated_at', v_now))).*
+    INSERT INTO guests (id, agency_id, name, email, email_normalised, phone, created_at, updated_at)
+    SELECT (v_row->>'id')::uuid, (v_row->>'agency_id')::uuid, v_row->>'name', v_row->>'email',
+           v_row->>'email_normalised', v_row->>'phone', v_now, v_now
     ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'PM005', MESSAGE = 'a guest with this e-mail appeared meanwhile';
     END IF;
 END $$;
 
-CREATE FUNCTION public.write_property(v_row jsonb, v_version bigint, v_shard smallint, v_now timestamp with time zone) RETURNS void
+CREATE FUNCTION public.write_hold(v_row jsonb, v_version bigint, v_now timestamp with time zone) RETURNS void
     LANGUAGE sql
     AS $$
+    INSERT INTO holds
+    SELECT made.* FROM jsonb_populate_record(NULL::holds,
+        jsonb_build_object('created_at', v_now) || v_row
+        || jsonb_build_object('inventory_version', v_version, 'updated_at', v_now)) AS made
+    ON CONFLICT (id) DO UPDATE SET
+        state = excluded.state, hold_expires_at = excluded.hold_expires_at, inventory_version = v_version,
+        updated_at = v_now;
+$$;
+
+CREATE FUNCTION public.write_property(v_row jsonb, v_version bigint, v_shard smallint, v_now timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
     INSERT INTO properties
-    SELECT (jsonb_populate_record(NULL::properties,
-            jsonb_build_object('created_at', v_now, 'updated_at', v_now) || v_row)).*
+    SELECT made.* FROM jsonb_populate_record(NULL::properties,
+        jsonb_build_object('created_at', v_now, 'updated_at', v_now) || v_row) AS made
     ON CONFLICT (id) DO UPDATE SET
         name = excluded.name, time_zone = excluded.time_zone, currency = excluded.currency,
         max_occupancy = excluded.max_occupancy, location = excluded.location, amenities = excluded.amenities,
@@ -276,23 +469,136 @@ CREATE FUNCTION public.write_property(v_row jsonb, v_version bigint, v_shard sma
     INSERT INTO inventory_versions (property_id, agency_id, shard, inventory_version, rules_version)
     VALUES ((v_row->>'id')::uuid, (v_row->>'agency_id')::uuid, v_shard, v_version, v_version)
     ON CONFLICT (property_id) DO UPDATE SET inventory_version = v_version, rules_version = v_version;
-$$;
+    IF v_row ? 'terms' THEN
+        INSERT INTO property_terms (property_id, agency_id, stay_rules, rates, fees)
+        VALUES ((v_row->>'id')::uuid, (v_row->>'agency_id')::uuid, v_row->'terms'->'stay_rules',
+                v_row->'terms'->'rates', v_row->'terms'->'fees')
+        ON CONFLICT (property_id) DO UPDATE SET
+            stay_rules = excluded.stay_rules, rates = excluded.rates, fees = excluded.fees;
+    END IF;
+END $$;
 
-CREATE FUNCTION public.write_reservation(v_row jsonb, v_version bigint, v_now timestamp with time zone) RETURNS void
-    LANGUAGE sql
+CREATE FUNCTION public.write_reservation(v_row jsonb, v_version bigint, v_now timestamp with time zone, v_origin jsonb) RETURNS void
+    LANGUAGE plpgsql
     AS $$
+DECLARE
+    v_before reservations;
+    v_after  reservations;
+    v_old    jsonb;
+    v_new    jsonb;
+BEGIN
+    -- A new record has no instant of creation yet.
+    IF v_row ? 'created_at' THEN
+        SELECT * INTO v_before FROM reservations WHERE id = (v_row->>'id')::uuid;
+    END IF;
     INSERT INTO reservations
-    SELECT (jsonb_populate_record(NULL::reservations,
-            jsonb_build_object('created_at', v_now) || v_row
-            || jsonb_build_object('inventory_version', v_version, 'updated_at', v_now))).*
+    SELECT made.* FROM jsonb_populate_record(NULL::reservations,
+        jsonb_build_object('created_at', v_now) || v_row
+        || jsonb_build_object('inventory_version', v_version, 'updated_at', v_now)) AS made
     ON CONFLICT (id) DO UPDATE SET
-        guest_id = excluded.guest_id, check_in = excluded.check_in, check_out = excluded.check_out,
-        status = excluded.status, ota_name = excluded.ota_name, adults = excluded.adults,
-        children = excluded.children, infants = excluded.infants,
+        property_id = excluded.property_id, guest_id = excluded.guest_id, check_in = excluded.check_in,
+        check_out = excluded.check_out, status = excluded.status, ota_name = excluded.ota_name,
+        adults = excluded.adults, children = excluded.children, infants = excluded.infants,
         total_amount_minor = excluded.total_amount_minor, currency = excluded.currency, notes = excluded.notes,
         hold_expires_at = excluded.hold_expires_at, cancelled_at = excluded.cancelled_at,
-        cancel_reason = excluded.cancel_reason, inventory_version = v_version, updated_at = v_now;
-$$;
+        cancel_reason = excluded.cancel_reason, checked_in_at = excluded.checked_in_at,
+        checked_out_at = excluded.checked_out_at, rating = excluded.rating, inventory_version = v_version,
+        updated_at = v_now
+    RETURNING * INTO v_after;
+
+    IF v_before.id IS NULL THEN
+        v_new := jsonb_strip_nulls(v_row - ARRAY['id', 'agency_id', 'connection_id']);
+    ELSE
+        v_old := to_jsonb(v_before) - ARRAY['inventory_version', 'updated_at'];
+        SELECT jsonb_object_agg(key, v_old->key), jsonb_object_agg(key, value) INTO v_old, v_new
+        FROM jsonb_each(to_jsonb(v_after) - ARRAY['inventory_version', 'updated_at'])
+        WHERE value IS DISTINCT FROM v_old->key;
+    END IF;
+    INSERT INTO reservation_history (agency_id, reservation_id, property_id, inventory_version, action, actor,
+                                     trace_id, at, before, after)
+    VALUES (v_after.agency_id, v_after.id, v_after.property_id, v_version, v_origin->>'action', v_origin->>'actor',
+            v_origin->>'trace_id', v_now, v_old, coalesce(v_new, '{}'));
+
+    IF v_before.guest_id IS NOT NULL THEN
+        PERFORM count_for_guest(v_before, -1, v_now);
+    END IF;
+    IF v_after.guest_id IS NOT NULL THEN
+        PERFORM count_for_guest(v_after, 1, v_now);
+    END IF;
+END $$;
+
+CREATE TABLE public.agencies (
+    agency_id uuid NOT NULL,
+    name text NOT NULL,
+    created_at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE ONLY public.agencies FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.api_keys (
+    id uuid NOT NULL,
+    agency_id uuid NOT NULL,
+    name text NOT NULL,
+    prefix text NOT NULL,
+    secret_hash bytea NOT NULL,
+    roles text[] NOT NULL,
+    property_ids uuid[],
+    created_by uuid,
+    created_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    revoked_at timestamp with time zone,
+    last_used_at timestamp with time zone,
+    CONSTRAINT api_keys_property_ids_check CHECK ((cardinality(property_ids) > 0)),
+    CONSTRAINT api_keys_roles_check CHECK (((cardinality(roles) > 0) AND (roles <@ ARRAY['admin'::text, 'manager'::text, 'staff'::text, 'owner'::text])))
+);
+
+ALTER TABLE ONLY public.api_keys FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.audit_cursor (
+    is_only boolean DEFAULT true NOT NULL,
+    owner text,
+    lease_expires_at timestamp with time zone,
+    outbox_id bigint DEFAULT 0 NOT NULL,
+    topic_offsets jsonb DEFAULT '{}'::jsonb NOT NULL,
+    cycle_property uuid,
+    cycles bigint DEFAULT 0 NOT NULL,
+    cycled_at timestamp with time zone,
+    CONSTRAINT audit_cursor_is_only_check CHECK (is_only)
+);
+
+CREATE TABLE public.audit_findings (
+    id bigint NOT NULL,
+    fingerprint text NOT NULL,
+    invariant text NOT NULL,
+    kind text NOT NULL,
+    agency_id uuid,
+    property_id uuid,
+    detail jsonb NOT NULL,
+    found_at timestamp with time zone NOT NULL,
+    last_seen_at timestamp with time zone NOT NULL,
+    resolved_at timestamp with time zone
+);
+
+ALTER TABLE ONLY public.audit_findings FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE public.audit_findings ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.audit_findings_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.audit_positions (
+    property_id uuid NOT NULL,
+    agency_id uuid NOT NULL,
+    floor_version bigint DEFAULT 0 NOT NULL,
+    outbox_version bigint DEFAULT 0 NOT NULL,
+    topic_version bigint DEFAULT 0
+);
+
+ALTER TABLE ONLY public.audit_positions FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE public.blocks (
     id uuid NOT NULL,
@@ -345,6 +651,15 @@ CREATE TABLE public.conflicts (
 
 ALTER TABLE ONLY public.conflicts FORCE ROW LEVEL SECURITY;
 
+CREATE TABLE public.credentials (
+    user_id uuid NOT NULL,
+    agency_id uuid,
+    password_hash text NOT NULL,
+    changed_at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE ONLY public.credentials FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.guests (
     id uuid NOT NULL,
     agency_id uuid NOT NULL,
@@ -353,10 +668,40 @@ CREATE TABLE public.guests (
     email_normalised text,
     phone text,
     created_at timestamp with time zone NOT NULL,
-    updated_at timestamp with time zone NOT NULL
+    updated_at timestamp with time zone NOT NULL,
+    total_bookings integer DEFAULT 0 NOT NULL,
+    total_spent jsonb DEFAULT '{}'::jsonb NOT NULL,
+    first_booking_at timestamp with time zone,
+    last_booking_at timestamp with time zone,
+    rating_sum integer DEFAULT 0 NOT NULL,
+    rating_count integer DEFAULT 0 NOT NULL,
+    average_rating numeric(3,2) GENERATED ALWAYS AS (
+CASE
+    WHEN (rating_count > 0) THEN ((rating_sum)::numeric / (rating_count)::numeric)
+    ELSE NULL::numeric
+END) STORED,
+    deleted_at timestamp with time zone,
+    erased_at timestamp with time zone
 );
 
 ALTER TABLE ONLY public.guests FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.holds (
+    id uuid NOT NULL,
+    agency_id uuid NOT NULL,
+    property_id uuid NOT NULL,
+    check_in date NOT NULL,
+    check_out date NOT NULL,
+    state text NOT NULL,
+    hold_expires_at timestamp with time zone NOT NULL,
+    inventory_version bigint NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    CONSTRAINT holds_check CHECK ((check_out > check_in)),
+    CONSTRAINT holds_state_check CHECK ((state = ANY (ARRAY['active'::text, 'released'::text, 'expired'::text, 'consumed'::text])))
+);
+
+ALTER TABLE ONLY public.holds FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE public.idempotency_keys (
     agency_id uuid NOT NULL,
@@ -398,6 +743,28 @@ CREATE TABLE public.inventory_ranges (
 
 ALTER TABLE ONLY public.inventory_ranges FORCE ROW LEVEL SECURITY;
 
+CREATE TABLE public.inventory_ranges_archive (
+    id uuid CONSTRAINT inventory_ranges_id_not_null NOT NULL,
+    agency_id uuid CONSTRAINT inventory_ranges_agency_id_not_null NOT NULL,
+    property_id uuid CONSTRAINT inventory_ranges_property_id_not_null NOT NULL,
+    kind text CONSTRAINT inventory_ranges_kind_not_null NOT NULL,
+    state text CONSTRAINT inventory_ranges_state_not_null NOT NULL,
+    source_id uuid CONSTRAINT inventory_ranges_source_id_not_null NOT NULL,
+    stay daterange CONSTRAINT inventory_ranges_stay_not_null NOT NULL,
+    occupied daterange CONSTRAINT inventory_ranges_occupied_not_null NOT NULL,
+    expires_at timestamp with time zone,
+    created_at timestamp with time zone CONSTRAINT inventory_ranges_created_at_not_null NOT NULL,
+    released_at timestamp with time zone,
+    archived_at timestamp with time zone NOT NULL,
+    CONSTRAINT inventory_ranges_check CHECK ((occupied @> stay)),
+    CONSTRAINT inventory_ranges_check1 CHECK (((state = 'released'::text) = (released_at IS NOT NULL))),
+    CONSTRAINT inventory_ranges_kind_check CHECK ((kind = ANY (ARRAY['reservation'::text, 'block'::text, 'hold'::text, 'conflict'::text]))),
+    CONSTRAINT inventory_ranges_state_check CHECK ((state = ANY (ARRAY['active'::text, 'released'::text]))),
+    CONSTRAINT inventory_ranges_stay_check CHECK ((NOT isempty(stay)))
+);
+
+ALTER TABLE ONLY public.inventory_ranges_archive FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.inventory_versions (
     property_id uuid NOT NULL,
     agency_id uuid NOT NULL,
@@ -410,6 +777,26 @@ CREATE TABLE public.inventory_versions (
 WITH (fillfactor='70');
 
 ALTER TABLE ONLY public.inventory_versions FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.login_failures (
+    email_hash bytea NOT NULL,
+    failures integer NOT NULL,
+    last_at timestamp with time zone,
+    locked_until timestamp with time zone
+);
+
+CREATE TABLE public.one_time_links (
+    token_hash bytea NOT NULL,
+    agency_id uuid,
+    user_id uuid NOT NULL,
+    purpose text NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    used_at timestamp with time zone,
+    CONSTRAINT one_time_links_purpose_check CHECK ((purpose = ANY (ARRAY['invitation'::text, 'password_reset'::text])))
+);
+
+ALTER TABLE ONLY public.one_time_links FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE public.outbox (
     id bigint NOT NULL,
@@ -465,47 +852,59 @@ CREATE TABLE public.properties (
 
 ALTER TABLE ONLY public.properties FORCE ROW LEVEL SECURITY;
 
+CREATE TABLE public.property_terms (
+    property_id uuid NOT NULL,
+    agency_id uuid NOT NULL,
+    stay_rules jsonb NOT NULL,
+    rates jsonb NOT NULL,
+    fees jsonb NOT NULL
+);
+
+ALTER TABLE ONLY public.property_terms FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.refresh_tokens (
+    family_id uuid NOT NULL,
+    agency_id uuid,
+    user_id uuid NOT NULL,
+    token_hash bytea NOT NULL,
+    started_at timestamp with time zone NOT NULL,
+    rotated_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    revoked_at timestamp with time zone
+);
+
+ALTER TABLE ONLY public.refresh_tokens FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.relay_leases (
     shard smallint NOT NULL,
     owner text NOT NULL,
     expires_at timestamp with time zone NOT NULL
 );
 
-CREATE TABLE public.reservations (
-    id uuid NOT NULL,
+CREATE TABLE public.reservation_history (
+    id bigint NOT NULL,
     agency_id uuid NOT NULL,
+    reservation_id uuid NOT NULL,
     property_id uuid NOT NULL,
-    guest_id uuid,
-    check_in date NOT NULL,
-    check_out date NOT NULL,
-    status text NOT NULL,
-    source text NOT NULL,
-    connection_id uuid,
-    ota_name text,
-    ota_reservation_code text,
-    group_id uuid,
-    adults smallint NOT NULL,
-    children smallint NOT NULL,
-    infants smallint NOT NULL,
-    total_amount_minor bigint,
-    currency text NOT NULL,
-    notes text,
-    hold_expires_at timestamp with time zone,
-    cancelled_at timestamp with time zone,
-    cancel_reason text,
     inventory_version bigint NOT NULL,
-    created_at timestamp with time zone NOT NULL,
-    updated_at timestamp with time zone NOT NULL,
-    CONSTRAINT reservations_adults_check CHECK ((adults >= 1)),
-    CONSTRAINT reservations_check CHECK ((check_out > check_in)),
-    CONSTRAINT reservations_children_check CHECK ((children >= 0)),
-    CONSTRAINT reservations_infants_check CHECK ((infants >= 0)),
-    CONSTRAINT reservations_source_check CHECK ((source = ANY (ARRAY['direct'::text, 'ota'::text]))),
-    CONSTRAINT reservations_status_check CHECK ((status = ANY (ARRAY['inquiry'::text, 'pending'::text, 'confirmed'::text, 'checked_in'::text, 'checked_out'::text, 'declined'::text, 'cancelled'::text, 'expired'::text, 'no_show'::text, 'overbooked'::text]))),
-    CONSTRAINT reservations_total_amount_minor_check CHECK ((total_amount_minor >= 0))
+    action text NOT NULL,
+    actor text NOT NULL,
+    trace_id text,
+    at timestamp with time zone NOT NULL,
+    before jsonb,
+    after jsonb NOT NULL
 );
 
-ALTER TABLE ONLY public.reservations FORCE ROW LEVEL SECURITY;
+ALTER TABLE ONLY public.reservation_history FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE public.reservation_history ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.reservation_history_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
 
 CREATE TABLE public.schema_migrations (
     set_name text NOT NULL,
@@ -514,6 +913,43 @@ CREATE TABLE public.schema_migrations (
     checksum text NOT NULL,
     applied_at timestamp with time zone DEFAULT now() NOT NULL
 );
+
+CREATE TABLE public.users (
+    id uuid NOT NULL,
+    agency_id uuid,
+    email text NOT NULL,
+    email_normalised text NOT NULL,
+    roles text[] NOT NULL,
+    property_ids uuid[],
+    active boolean DEFAULT true NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    accepted_at timestamp with time zone,
+    last_login_at timestamp with time zone,
+    CONSTRAINT users_check CHECK (((agency_id IS NULL) = ('platform'::text = ANY (roles)))),
+    CONSTRAINT users_property_ids_check CHECK ((cardinality(property_ids) > 0)),
+    CONSTRAINT users_roles_check CHECK (((cardinality(roles) > 0) AND (roles <@ ARRAY['admin'::text, 'manager'::text, 'staff'::text, 'owner'::text, 'platform'::text])))
+);
+
+ALTER TABLE ONLY public.users FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY public.agencies
+    ADD CONSTRAINT agencies_pkey PRIMARY KEY (agency_id);
+
+ALTER TABLE ONLY public.api_keys
+    ADD CONSTRAINT api_keys_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.api_keys
+    ADD CONSTRAINT api_keys_prefix_key UNIQUE (prefix);
+
+ALTER TABLE ONLY public.audit_cursor
+    ADD CONSTRAINT audit_cursor_pkey PRIMARY KEY (is_only);
+
+ALTER TABLE ONLY public.audit_findings
+    ADD CONSTRAINT audit_findings_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.audit_positions
+    ADD CONSTRAINT audit_positions_pkey PRIMARY KEY (property_id);
 
 ALTER TABLE ONLY public.blocks
     ADD CONSTRAINT blocks_pkey PRIMARY KEY (id);
@@ -524,14 +960,23 @@ ALTER TABLE ONLY public.channel_revisions
 ALTER TABLE ONLY public.conflicts
     ADD CONSTRAINT conflicts_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.credentials
+    ADD CONSTRAINT credentials_pkey PRIMARY KEY (user_id);
+
 ALTER TABLE ONLY public.guests
     ADD CONSTRAINT guests_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.holds
+    ADD CONSTRAINT holds_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.idempotency_keys
     ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (agency_id, caller, key);
 
 ALTER TABLE ONLY public.inbox
     ADD CONSTRAINT inbox_pkey PRIMARY KEY (consumer, event_id);
+
+ALTER TABLE ONLY public.inventory_ranges_archive
+    ADD CONSTRAINT inventory_ranges_archive_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.inventory_ranges
     ADD CONSTRAINT inventory_ranges_no_overlap EXCLUDE USING gist (property_id WITH =, occupied WITH &&) WHERE ((state = 'active'::text));
@@ -542,14 +987,29 @@ ALTER TABLE ONLY public.inventory_ranges
 ALTER TABLE ONLY public.inventory_versions
     ADD CONSTRAINT inventory_versions_pkey PRIMARY KEY (property_id);
 
+ALTER TABLE ONLY public.login_failures
+    ADD CONSTRAINT login_failures_pkey PRIMARY KEY (email_hash);
+
+ALTER TABLE ONLY public.one_time_links
+    ADD CONSTRAINT one_time_links_pkey PRIMARY KEY (token_hash);
+
 ALTER TABLE ONLY public.outbox
     ADD CONSTRAINT outbox_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.properties
     ADD CONSTRAINT properties_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.property_terms
+    ADD CONSTRAINT property_terms_pkey PRIMARY KEY (property_id);
+
+ALTER TABLE ONLY public.refresh_tokens
+    ADD CONSTRAINT refresh_tokens_pkey PRIMARY KEY (family_id);
+
 ALTER TABLE ONLY public.relay_leases
     ADD CONSTRAINT relay_leases_pkey PRIMARY KEY (shard);
+
+ALTER TABLE ONLY public.reservation_history
+    ADD CONSTRAINT reservation_history_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.reservations
     ADD CONSTRAINT reservations_pkey PRIMARY KEY (id);
@@ -557,31 +1017,92 @@ ALTER TABLE ONLY public.reservations
 ALTER TABLE ONLY public.schema_migrations
     ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (set_name, version);
 
+ALTER TABLE ONLY public.users
+    ADD CONSTRAINT users_pkey PRIMARY KEY (id);
+
+CREATE INDEX api_keys_newest ON public.api_keys USING btree (agency_id, created_at DESC, id DESC);
+
+CREATE UNIQUE INDEX audit_findings_open ON public.audit_findings USING btree (fingerprint) WHERE (resolved_at IS NULL);
+
 CREATE INDEX blocks_newest ON public.blocks USING btree (agency_id, created_at DESC, id DESC);
 
 CREATE INDEX conflicts_oldest ON public.conflicts USING btree (agency_id, opened_at, id);
 
 CREATE INDEX conflicts_open ON public.conflicts USING btree (property_id) WHERE (state = 'open'::text);
 
-CREATE UNIQUE INDEX guests_email ON public.guests USING btree (agency_id, email_normalised);
+CREATE UNIQUE INDEX guests_email ON public.guests USING btree (agency_id, email_normalised) WHERE (deleted_at IS NULL);
+
+CREATE INDEX guests_first_booking ON public.guests USING btree (agency_id, first_booking_at);
+
+CREATE INDEX guests_last_booking ON public.guests USING btree (agency_id, last_booking_at);
+
+CREATE INDEX guests_newest ON public.guests USING btree (agency_id, created_at DESC, id DESC) WHERE (deleted_at IS NULL);
+
+CREATE INDEX guests_text ON public.guests USING gin (lower(((name || ' '::text) || COALESCE(email, ''::text))) public.gin_trgm_ops) WHERE (deleted_at IS NULL);
+
+CREATE INDEX guests_updated ON public.guests USING btree (agency_id, updated_at);
+
+CREATE INDEX holds_overdue ON public.holds USING btree (property_id, hold_expires_at) WHERE (state = 'active'::text);
 
 CREATE INDEX idempotency_keys_expires_at ON public.idempotency_keys USING btree (expires_at);
 
 CREATE INDEX inbox_processed_at ON public.inbox USING btree (processed_at);
 
+CREATE INDEX inventory_ranges_archive_of_property ON public.inventory_ranges_archive USING btree (property_id, occupied);
+
+CREATE INDEX inventory_ranges_ended ON public.inventory_ranges USING btree (state, upper(occupied));
+
 CREATE INDEX inventory_ranges_expiring ON public.inventory_ranges USING btree (expires_at) WHERE ((state = 'active'::text) AND (expires_at IS NOT NULL));
 
+CREATE INDEX login_failures_last_at ON public.login_failures USING btree (last_at);
+
+CREATE INDEX one_time_links_expires_at ON public.one_time_links USING btree (expires_at);
+
+CREATE INDEX one_time_links_of_user ON public.one_time_links USING btree (user_id);
+
 CREATE INDEX outbox_feed ON public.outbox USING btree (agency_id, xid, id);
+
+CREATE INDEX outbox_quarantined ON public.outbox USING btree (key) WHERE (quarantined IS NOT NULL);
 
 CREATE INDEX outbox_unsent ON public.outbox USING btree (shard, id) WHERE (sent_at IS NULL);
 
 CREATE INDEX properties_newest ON public.properties USING btree (agency_id, created_at DESC, id DESC);
 
+CREATE INDEX refresh_tokens_expires_at ON public.refresh_tokens USING btree (expires_at);
+
+CREATE INDEX refresh_tokens_of_user ON public.refresh_tokens USING btree (user_id);
+
+CREATE INDEX reservation_history_newest ON public.reservation_history USING btree (agency_id, id DESC);
+
+CREATE INDEX reservation_history_of ON public.reservation_history USING btree (reservation_id, id);
+
 CREATE INDEX reservations_newest ON public.reservations USING btree (agency_id, created_at DESC, id DESC);
+
+CREATE INDEX reservations_of_group ON public.reservations USING btree (group_id) WHERE (group_id IS NOT NULL);
+
+CREATE INDEX reservations_of_guest ON public.reservations USING btree (guest_id, created_at) WHERE (guest_id IS NOT NULL);
 
 CREATE INDEX reservations_of_property ON public.reservations USING btree (property_id, check_in);
 
 CREATE UNIQUE INDEX reservations_ota_code ON public.reservations USING btree (connection_id, ota_reservation_code, property_id) WHERE (connection_id IS NOT NULL);
+
+CREATE INDEX reservations_overdue ON public.reservations USING btree (property_id, hold_expires_at) WHERE (status = 'pending'::text);
+
+CREATE INDEX reservations_updated ON public.reservations USING btree (agency_id, updated_at, id);
+
+CREATE INDEX users_email ON public.users USING btree (email_normalised);
+
+CREATE UNIQUE INDEX users_email_of_agency ON public.users USING btree (agency_id, email_normalised);
+
+CREATE UNIQUE INDEX users_email_of_platform ON public.users USING btree (email_normalised) WHERE (agency_id IS NULL);
+
+CREATE INDEX users_newest ON public.users USING btree (agency_id, created_at DESC, id DESC);
+
+ALTER TABLE ONLY public.api_keys
+    ADD CONSTRAINT api_keys_agency_id_fkey FOREIGN KEY (agency_id) REFERENCES public.agencies(agency_id);
+
+ALTER TABLE ONLY public.api_keys
+    ADD CONSTRAINT api_keys_created_by_fkey FOREIGN KEY (created_by) REFERENCES public.users(id);
 
 ALTER TABLE ONLY public.blocks
     ADD CONSTRAINT blocks_property_id_fkey FOREIGN KEY (property_id) REFERENCES public.properties(id);
@@ -595,11 +1116,26 @@ ALTER TABLE ONLY public.conflicts
 ALTER TABLE ONLY public.conflicts
     ADD CONSTRAINT conflicts_reservation_id_fkey FOREIGN KEY (reservation_id) REFERENCES public.reservations(id);
 
+ALTER TABLE ONLY public.credentials
+    ADD CONSTRAINT credentials_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id);
+
+ALTER TABLE ONLY public.holds
+    ADD CONSTRAINT holds_property_id_fkey FOREIGN KEY (property_id) REFERENCES public.properties(id);
+
 ALTER TABLE ONLY public.inventory_ranges
     ADD CONSTRAINT inventory_ranges_property_id_fkey FOREIGN KEY (property_id) REFERENCES public.properties(id);
 
 ALTER TABLE ONLY public.inventory_versions
     ADD CONSTRAINT inventory_versions_property_id_fkey FOREIGN KEY (property_id) REFERENCES public.properties(id);
+
+ALTER TABLE ONLY public.one_time_links
+    ADD CONSTRAINT one_time_links_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id);
+
+ALTER TABLE ONLY public.property_terms
+    ADD CONSTRAINT property_terms_property_id_fkey FOREIGN KEY (property_id) REFERENCES public.properties(id);
+
+ALTER TABLE ONLY public.refresh_tokens
+    ADD CONSTRAINT refresh_tokens_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id);
 
 ALTER TABLE ONLY public.reservations
     ADD CONSTRAINT reservations_guest_id_fkey FOREIGN KEY (guest_id) REFERENCES public.guests(id);
@@ -607,11 +1143,32 @@ ALTER TABLE ONLY public.reservations
 ALTER TABLE ONLY public.reservations
     ADD CONSTRAINT reservations_property_id_fkey FOREIGN KEY (property_id) REFERENCES public.properties(id);
 
+ALTER TABLE ONLY public.users
+    ADD CONSTRAINT users_agency_id_fkey FOREIGN KEY (agency_id) REFERENCES public.agencies(agency_id);
+
+ALTER TABLE public.agencies ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.api_keys ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.audit_findings ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.audit_positions ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE public.blocks ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.channel_revisions ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.conflicts ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.credentials ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY every_agency ON public.agencies TO booking_system USING (true);
+
+CREATE POLICY every_agency ON public.api_keys TO booking_system USING (true);
+
+CREATE POLICY every_agency ON public.audit_findings TO booking_system USING (true);
+
+CREATE POLICY every_agency ON public.audit_positions TO booking_system USING (true);
 
 CREATE POLICY every_agency ON public.blocks TO booking_system USING (true);
 
@@ -619,29 +1176,59 @@ CREATE POLICY every_agency ON public.channel_revisions TO booking_system USING (
 
 CREATE POLICY every_agency ON public.conflicts TO booking_system USING (true);
 
+CREATE POLICY every_agency ON public.credentials TO booking_system USING (true);
+
 CREATE POLICY every_agency ON public.guests TO booking_system USING (true);
+
+CREATE POLICY every_agency ON public.holds TO booking_system USING (true);
 
 CREATE POLICY every_agency ON public.idempotency_keys TO booking_system USING (true);
 
 CREATE POLICY every_agency ON public.inventory_ranges TO booking_system USING (true);
 
+CREATE POLICY every_agency ON public.inventory_ranges_archive TO booking_system USING (true);
+
 CREATE POLICY every_agency ON public.inventory_versions TO booking_system USING (true);
+
+CREATE POLICY every_agency ON public.one_time_links TO booking_system USING (true);
 
 CREATE POLICY every_agency ON public.outbox TO booking_system USING (true);
 
 CREATE POLICY every_agency ON public.properties TO booking_system USING (true);
 
+CREATE POLICY every_agency ON public.property_terms TO booking_system USING (true);
+
+CREATE POLICY every_agency ON public.refresh_tokens TO booking_system USING (true);
+
+CREATE POLICY every_agency ON public.reservation_history TO booking_system USING (true);
+
 CREATE POLICY every_agency ON public.reservations TO booking_system USING (true);
 
+CREATE POLICY every_agency ON public.users TO booking_system USING (true);
+
 ALTER TABLE public.guests ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.holds ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.idempotency_keys ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.inventory_ranges ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE public.inventory_ranges_archive ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE public.inventory_versions ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE public.one_time_links ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE public.outbox ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY own_agency ON public.agencies TO booking_app USING ((agency_id = ( SELECT (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid AS "nullif")));
+
+CREATE POLICY own_agency ON public.api_keys TO booking_app USING ((agency_id = ( SELECT (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid AS "nullif")));
+
+CREATE POLICY own_agency ON public.audit_findings TO booking_app USING ((agency_id = ( SELECT (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid AS "nullif")));
+
+CREATE POLICY own_agency ON public.audit_positions TO booking_app USING ((agency_id = ( SELECT (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid AS "nullif")));
 
 CREATE POLICY own_agency ON public.blocks TO booking_app USING ((agency_id = ( SELECT (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid AS "nullif")));
 
@@ -649,23 +1236,47 @@ CREATE POLICY own_agency ON public.channel_revisions TO booking_app USING ((agen
 
 CREATE POLICY own_agency ON public.conflicts TO booking_app USING ((agency_id = ( SELECT (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid AS "nullif")));
 
+CREATE POLICY own_agency ON public.credentials TO booking_app USING ((agency_id = ( SELECT (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid AS "nullif")));
+
 CREATE POLICY own_agency ON public.guests TO booking_app USING ((agency_id = ( SELECT (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid AS "nullif")));
+
+CREATE POLICY own_agency ON public.holds TO booking_app USING ((agency_id = ( SELECT (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid AS "nullif")));
 
 CREATE POLICY own_agency ON public.idempotency_keys TO booking_app USING ((agency_id = (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid));
 
 CREATE POLICY own_agency ON public.inventory_ranges TO booking_app USING ((agency_id = ( SELECT (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid AS "nullif")));
 
+CREATE POLICY own_agency ON public.inventory_ranges_archive TO booking_app USING ((agency_id = ( SELECT (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid AS "nullif")));
+
 CREATE POLICY own_agency ON public.inventory_versions TO booking_app USING ((agency_id = ( SELECT (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid AS "nullif")));
+
+CREATE POLICY own_agency ON public.one_time_links TO booking_app USING ((agency_id = ( SELECT (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid AS "nullif")));
 
 CREATE POLICY own_agency ON public.outbox TO booking_app USING ((agency_id = (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid));
 
 CREATE POLICY own_agency ON public.properties TO booking_app USING ((agency_id = ( SELECT (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid AS "nullif")));
 
+CREATE POLICY own_agency ON public.property_terms TO booking_app USING ((agency_id = ( SELECT (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid AS "nullif")));
+
+CREATE POLICY own_agency ON public.refresh_tokens TO booking_app USING ((agency_id = ( SELECT (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid AS "nullif")));
+
+CREATE POLICY own_agency ON public.reservation_history TO booking_app USING ((agency_id = ( SELECT (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid AS "nullif")));
+
 CREATE POLICY own_agency ON public.reservations TO booking_app USING ((agency_id = ( SELECT (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid AS "nullif")));
+
+CREATE POLICY own_agency ON public.users TO booking_app USING ((agency_id = ( SELECT (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid AS "nullif")));
 
 ALTER TABLE public.properties ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE public.property_terms ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.refresh_tokens ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.reservation_history ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE public.reservations ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.users ENABLE ROW LEVEL SECURITY;
 
 REVOKE USAGE ON SCHEMA public FROM PUBLIC;
 GRANT USAGE ON SCHEMA public TO booking_app;
@@ -673,6 +1284,53 @@ GRANT USAGE ON SCHEMA public TO booking_system;
 
 REVOKE ALL ON FUNCTION public.booking_context(v_agency uuid, v_property uuid, v_check_in date, v_check_out date, v_guest uuid, v_email text, v_caller text, v_key text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.booking_context(v_agency uuid, v_property uuid, v_check_in date, v_check_out date, v_guest uuid, v_email text, v_caller text, v_key text) TO booking_app;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.reservations TO booking_app;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.reservations TO booking_system;
+
+REVOKE ALL ON FUNCTION public.erase_guest(v_agency uuid, v_guest uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.erase_guest(v_agency uuid, v_guest uuid) TO booking_app;
+
+REVOKE ALL ON FUNCTION public.guests_matching(v_agency uuid, v_text text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.guests_matching(v_agency uuid, v_text text) TO booking_app;
+
+REVOKE ALL ON FUNCTION public.protect_tenant_table(tenant_table text) FROM PUBLIC;
+
+GRANT SELECT ON TABLE public.agencies TO booking_app;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.agencies TO booking_system;
+
+GRANT UPDATE(name) ON TABLE public.agencies TO booking_app;
+
+GRANT INSERT ON TABLE public.api_keys TO booking_app;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.api_keys TO booking_system;
+
+GRANT SELECT(id) ON TABLE public.api_keys TO booking_app;
+
+GRANT SELECT(agency_id) ON TABLE public.api_keys TO booking_app;
+
+GRANT SELECT(name) ON TABLE public.api_keys TO booking_app;
+
+GRANT SELECT(prefix) ON TABLE public.api_keys TO booking_app;
+
+GRANT SELECT(roles) ON TABLE public.api_keys TO booking_app;
+
+GRANT SELECT(property_ids) ON TABLE public.api_keys TO booking_app;
+
+GRANT SELECT(created_by) ON TABLE public.api_keys TO booking_app;
+
+GRANT SELECT(created_at) ON TABLE public.api_keys TO booking_app;
+
+GRANT SELECT(expires_at) ON TABLE public.api_keys TO booking_app;
+
+GRANT SELECT(revoked_at),UPDATE(revoked_at) ON TABLE public.api_keys TO booking_app;
+
+GRANT SELECT(last_used_at) ON TABLE public.api_keys TO booking_app;
+
+GRANT SELECT,UPDATE ON TABLE public.audit_cursor TO booking_system;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.audit_findings TO booking_system;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.audit_positions TO booking_system;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE public.blocks TO booking_app;
 GRANT SELECT,INSERT,UPDATE ON TABLE public.blocks TO booking_system;
@@ -683,19 +1341,32 @@ GRANT SELECT,INSERT,UPDATE ON TABLE public.channel_revisions TO booking_system;
 GRANT SELECT,INSERT,UPDATE ON TABLE public.conflicts TO booking_app;
 GRANT SELECT,INSERT,UPDATE ON TABLE public.conflicts TO booking_system;
 
+GRANT SELECT,INSERT,UPDATE ON TABLE public.credentials TO booking_system;
+
 GRANT SELECT,INSERT,UPDATE ON TABLE public.guests TO booking_app;
 GRANT SELECT,INSERT,UPDATE ON TABLE public.guests TO booking_system;
 
-GRANT SELECT,INSERT ON TABLE public.idempotency_keys TO booking_app;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.holds TO booking_app;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.holds TO booking_system;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.idempotency_keys TO booking_app;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.idempotency_keys TO booking_system;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.inbox TO booking_system;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE public.inventory_ranges TO booking_app;
-GRANT SELECT,INSERT,UPDATE ON TABLE public.inventory_ranges TO booking_system;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.inventory_ranges TO booking_system;
+
+GRANT SELECT ON TABLE public.inventory_ranges_archive TO booking_app;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.inventory_ranges_archive TO booking_system;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE public.inventory_versions TO booking_app;
 GRANT SELECT,INSERT,UPDATE ON TABLE public.inventory_versions TO booking_system;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.login_failures TO booking_system;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.one_time_links TO booking_system;
+GRANT INSERT ON TABLE public.one_time_links TO booking_app;
 
 GRANT SELECT,INSERT ON TABLE public.outbox TO booking_app;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.outbox TO booking_system;
@@ -703,7 +1374,21 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.outbox TO booking_system;
 GRANT SELECT,INSERT,UPDATE ON TABLE public.properties TO booking_app;
 GRANT SELECT,INSERT,UPDATE ON TABLE public.properties TO booking_system;
 
+GRANT SELECT,INSERT,UPDATE ON TABLE public.property_terms TO booking_app;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.property_terms TO booking_system;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.refresh_tokens TO booking_system;
+
+GRANT SELECT(agency_id) ON TABLE public.refresh_tokens TO booking_app;
+
+GRANT SELECT(user_id) ON TABLE public.refresh_tokens TO booking_app;
+
+GRANT SELECT(revoked_at),UPDATE(revoked_at) ON TABLE public.refresh_tokens TO booking_app;
+
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.relay_leases TO booking_system;
 
-GRANT SELECT,INSERT,UPDATE ON TABLE public.reservations TO booking_app;
-GRANT SELECT,INSERT,UPDATE ON TABLE public.reservations TO booking_system;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.reservation_history TO booking_app;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.reservation_history TO booking_system;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.users TO booking_app;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.users TO booking_system;

@@ -47,6 +47,12 @@ def test_an_issued_token_speaks_for_its_agency_and_roles() -> None:
     assert verify_token(SECRET, token) == Caller("someone", AGENCY, frozenset({"a", "b"}))
 
 
+def test_a_token_can_say_what_its_bearer_is_limited_to_and_nothing_about_who_they_are() -> None:
+    token = issue_token(SECRET, subject="someone", agency_id=AGENCY, roles=["a"], region="north", sub="admin", exp=9e9)
+    caller = verify_token(SECRET, token)
+    assert (caller.subject, caller.claims["region"]) == ("someone", "north")
+
+
 def test_a_service_token_names_its_service_and_no_agency() -> None:
     caller = verify_token(SECRET, issue_service_token(SECRET, "availability"))
     assert caller.subject == "service:availability"

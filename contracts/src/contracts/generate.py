@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from contracts import (
+    accounts_http_v1,
     availability_http_v1,
     booking_guests_http_v1,
     booking_http_v1,
@@ -25,6 +26,7 @@ Document = dict[str, Any]
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 ASYNCAPI_FILE = "asyncapi.json"
 HTTP_MODULES: Mapping[str, ModuleType] = {
+    "accounts.http.v1": accounts_http_v1,
     "availability.http.v1": availability_http_v1,
     "booking.guests.http.v1": booking_guests_http_v1,
     "booking.http.v1": booking_http_v1,
@@ -57,7 +59,8 @@ def may_widen(file_name: str) -> bool:
 def http_models(module: ModuleType) -> list[type[BaseModel]]:
     """The models a module defines, in the order of their names."""
     found = [model for _, model in inspect.getmembers(module, inspect.isclass) if issubclass(model, BaseModel)]
-    return [model for model in found if model.__module__ == module.__name__]
+    # pydantic leaves a generic model with its parameters in the module that writes it down.
+    return [model for model in found if model.__module__ == module.__name__ and model.__name__.isidentifier()]
 
 
 def topic_schema(topic: Topic) -> Document:

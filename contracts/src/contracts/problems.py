@@ -28,6 +28,7 @@ class ProblemCode(StrEnum):
     HOLD_NOT_ACTIVE = "hold_not_active"
     ALREADY_EXISTS = "already_exists"
     PROPERTY_IN_USE = "property_in_use"
+    TOO_MANY_REQUESTS = "too_many_requests"
     SIGNATURE_INVALID = "signature_invalid"
     CHANNEL_MANAGER_DISABLED = "channel_manager_disabled"
     DEADLOCK = "deadlock"

@@ -83,7 +83,6 @@ class Relay:
 
     async def run(self) -> None:
         """Relay until cancelled; a failure ends it, and `Loops.keep` starts it again with a fresh producer."""
-        self._quarantined = [row["key"] for row in await self._pool.fetch(_QUARANTINED)]
         try:
             while True:
                 await self._renew_leases()
@@ -109,6 +108,7 @@ class Relay:
             return
         rows = await self._pool.fetch(_LEASE, list(range(self._partitions)), self._owner, LEASE_S)
         self._shards = sorted(row["shard"] for row in rows)
+        self._quarantined = [row["key"] for row in await self._pool.fetch(_QUARANTINED)]
         self._lease_renewal_at = now + LEASE_RENEWAL_S
 
     async def _relay_once(self) -> bool:

@@ -4,8 +4,8 @@ HS256 by `JWT_SECRET`; a token lives at most five minutes, longer ones are refus
 """
 
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from uuid import UUID
 
 import jwt
@@ -26,11 +26,15 @@ class InvalidToken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls: `agency_id` comes from the verified token and from nothing else; None for services."""
+    """Who calls: `agency_id` comes from the verified token and from nothing else; None for services.
+
+    `claims` are all of the token's: services read there what a caller is limited to.
+    """
 
     subject: str
     agency_id: UUID | None
     roles: frozenset[str]
+    claims: Mapping[str, object] = field(default_factory=dict, compare=False)
 
     @property
     def is_service(self) -> bool:
@@ -39,16 +43,15 @@ class Caller:
 
 
 def issue_token(
-    secret: str, *, subject: str, agency_id: UUID | None, roles: Iterable[str], lifetime_s: int = MAX_LIFETIME_S
+    secret: str, *, subject: str, agency_id: UUID | None, roles: Iterable[str], lifetime_s: int = 300, **scope: object
 ) -> str:
-    """A signed token; `lifetime_s` at most 300."""
+    """A signed token; `lifetime_s` at most 300. `scope` are further claims: what the bearer is limited to."""
     if len(secret.encode()) < MIN_SECRET_BYTES:
         raise ValueError("JWT_SECRET must have at least 32 bytes")
-    now = int(time.time())
-    times = {"iat": now, "nbf": now, "exp": now + min(lifetime_s, MAX_LIFETIME_S)}
+    times = {"iat": (now := int(time.time())), "nbf": now, "exp": now + min(lifetime_s, MAX_LIFETIME_S)}
     whose = {} if agency_id is None else {"agency_id": str(agency_id)}
     claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": subject, "roles": sorted(roles), **whose, **times}
-    return jwt.encode(claims, secret, algorithm=ALGORITHM)
+    return jwt.encode({**scope, **claims}, secret, algorithm=ALGORITHM)
 
 
 def issue_service_token(secret: str, service: str) -> str:
@@ -68,7 +71,7 @@ def verify_token(secret: str, token: str) -> Caller:
             raise InvalidToken("roles must be a list of names")
         if claims["exp"] - claims["nbf"] > MAX_LIFETIME_S + LEEWAY_S:
             raise InvalidToken("tokens live at most 300 seconds")
-        return Caller(str(claims["sub"]), UUID(agency) if agency is not None else None, frozenset(roles))
+        return Caller(str(claims["sub"]), UUID(agency) if agency is not None else None, frozenset(roles), claims)
     except jwt.PyJWTError as error:
         raise InvalidToken(str(error)) from error
     except (ValueError, TypeError, AttributeError) as error:

@@ -214,8 +214,8 @@ BEGIN
         END IF;
         IF v_change ? 'revision' THEN
             INSERT INTO channel_revisions
-            SELECT (jsonb_populate_record(NULL::channel_revisions,
-                    v_change->'revision' || jsonb_build_object('decided_at', v_now))).*
+            SELECT made.* FROM jsonb_populate_record(NULL::channel_revisions,
+                v_change->'revision' || jsonb_build_object('decided_at', v_now)) AS made
             ON CONFLICT DO NOTHING;
         END IF;
 
@@ -245,7 +245,11 @@ BEGIN
     IF v_key IS NOT NULL THEN
         INSERT INTO idempotency_keys (agency_id, caller, key, fingerprint, status, body)
         VALUES (v_agency, v_key->>'caller', v_key->>'key', v_key->>'fingerprint', (v_row->>'status')::smallint, v_body)
-        ON CONFLICT DO NOTHING;
+        -- A key that ran out and was not purged yet is free again.
+        ON CONFLICT (agency_id, caller, key) DO UPDATE SET
+            fingerprint = excluded.fingerprint, status = excluded.status, body = excluded.body,
+            created_at = excluded.created_at, expires_at = excluded.expires_at
+        WHERE idempotency_keys.expires_at <= v_now;
         IF NOT FOUND THEN
             RAISE EXCEPTION USING ERRCODE = 'PM004', MESSAGE = 'idempotency key won by a concurrent request';
         END IF;
@@ -255,11 +259,37 @@ BEGIN
                               'versions', v_versions, 'now', v_now);
 END $$;
 
+GRANT UPDATE ON idempotency_keys TO {{app}};
+
+-- As before, but the record is made once: `SELECT (made(..)).*` calls the function once per column.
+CREATE OR REPLACE FUNCTION write_block(v_row jsonb, v_version bigint, v_now timestamptz) RETURNS void
+LANGUAGE sql AS $$
+    INSERT INTO blocks
+    SELECT made.* FROM jsonb_populate_record(NULL::blocks,
+        jsonb_build_object('created_at', v_now) || v_row
+        || jsonb_build_object('inventory_version', v_version, 'updated_at', v_now)) AS made
+    ON CONFLICT (id) DO UPDATE SET
+        start_date = excluded.start_date, end_date = excluded.end_date, reason = excluded.reason,
+        active = excluded.active, inventory_version = v_version, updated_at = v_now;
+$$;
+
+CREATE OR REPLACE FUNCTION write_conflict(v_row jsonb, v_now timestamptz) RETURNS void LANGUAGE sql AS $$
+    INSERT INTO conflicts
+    SELECT made.* FROM jsonb_populate_record(NULL::conflicts,
+        jsonb_build_object('opened_at', v_now) || v_row
+        || CASE WHEN v_row->>'state' = 'closed' THEN jsonb_build_object('closed_at', v_now)
+                ELSE '{}'::jsonb END) AS made
+    ON CONFLICT (id) DO UPDATE SET
+        state = excluded.state, check_in = excluded.check_in, check_out = excluded.check_out,
+        competing_source_ids = excluded.competing_source_ids, resolution = excluded.resolution,
+        closed_at = excluded.closed_at;
+$$;
+
 CREATE FUNCTION write_hold(v_row jsonb, v_version bigint, v_now timestamptz) RETURNS void LANGUAGE sql AS $$
     INSERT INTO holds
-    SELECT (jsonb_populate_record(NULL::holds,
-            jsonb_build_object('created_at', v_now) || v_row
-            || jsonb_build_object('inventory_version', v_version, 'updated_at', v_now))).*
+    SELECT made.* FROM jsonb_populate_record(NULL::holds,
+        jsonb_build_object('created_at', v_now) || v_row
+        || jsonb_build_object('inventory_version', v_version, 'updated_at', v_now)) AS made
     ON CONFLICT (id) DO UPDATE SET
         state = excluded.state, hold_expires_at = excluded.hold_expires_at, inventory_version = v_version,
         updated_at = v_now;
@@ -323,9 +353,9 @@ BEGIN
         SELECT * INTO v_before FROM reservations WHERE id = (v_row->>'id')::uuid;
     END IF;
     INSERT INTO reservations
-    SELECT (jsonb_populate_record(NULL::reservations,
-            jsonb_build_object('created_at', v_now) || v_row
-            || jsonb_build_object('inventory_version', v_version, 'updated_at', v_now))).*
+    SELECT made.* FROM jsonb_populate_record(NULL::reservations,
+        jsonb_build_object('created_at', v_now) || v_row
+        || jsonb_build_object('inventory_version', v_version, 'updated_at', v_now)) AS made
     ON CONFLICT (id) DO UPDATE SET
         property_id = excluded.property_id, guest_id = excluded.guest_id, check_in = excluded.check_in,
         check_out = excluded.check_out, status = excluded.status, ota_name = excluded.ota_name,

@@ -14,8 +14,8 @@ CREATE OR REPLACE FUNCTION write_property(v_row jsonb, v_version bigint, v_shard
 RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO properties
-    SELECT (jsonb_populate_record(NULL::properties,
-            jsonb_build_object('created_at', v_now, 'updated_at', v_now) || v_row)).*
+    SELECT made.* FROM jsonb_populate_record(NULL::properties,
+        jsonb_build_object('created_at', v_now, 'updated_at', v_now) || v_row) AS made
     ON CONFLICT (id) DO UPDATE SET
         name = excluded.name, time_zone = excluded.time_zone, currency = excluded.currency,
         max_occupancy = excluded.max_occupancy, location = excluded.location, amenities = excluded.amenities,

@@ -3,11 +3,15 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from fastapi import FastAPI
 
 from booking.api import DepsOf, routes
+from booking.api.accounts import ACCOUNT_PROBLEMS, AccessOf, account_routes
+from booking.clients import TopicLog
+from booking.commands import COMMANDS
 from booking.consumers import handlers
 from booking.domain.errors import (
     AnswerErased,
@@ -23,9 +27,12 @@ from booking.domain.errors import (
     StayRulesViolated,
     TermsRefused,
 )
+from booking.service.accounts.deps import AccessDeps, Seal
+from booking.service.accounts.passwords import Passwords
+from booking.service.audits import Auditor
 from booking.service.writing import Deps
 from booking.settings import Settings
-from booking.workers import expiry, snapshot_publisher
+from booking.workers import access_purge, auditing, expiry, retention, snapshot_publisher
 from contracts.problems import ProblemCode
 from contracts.topics import BOOKING_PROPERTIES, BOOKING_RESERVATIONS, owned_by
 from runtime.cli import Service
@@ -37,20 +44,24 @@ from runtime.loops import Loops
 from runtime.postgres import Pool, answers, create_pool
 from runtime.problems import ProblemError, ToProblem
 from runtime.relay import Relay
+from runtime.tokens import issue_token
 
 ROLES = ("api", "consumer", "relay", "worker")
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
+AUDIT_INTERVAL_S = 0.5
+RETENTION_INTERVAL_S = 10.0
+ACCESS_PURGE_INTERVAL_S = 3600.0
 
 
 def build(settings: Settings, roles: frozenset[str]) -> FastAPI:
     """The application with the given roles running inside it."""
-    deps = DepsOf()
-    running = _Running(settings, roles, deps)
+    deps, access = DepsOf(), AccessOf()
+    running = _Running(settings, roles, deps, access)
     return create_app(
         "booking",
         jwt_secret=settings.jwt_secret.get_secret_value(),
         lifespan=running.lifespan,
-        routers=[routes(deps)] if "api" in roles else [],
+        routers=[routes(deps), account_routes(access)] if "api" in roles else [],
         readiness={"postgres": running.postgres_ready, "consumers": running.consumers_ready},
         domain_errors=PROBLEMS,
     )
@@ -59,10 +70,11 @@ def build(settings: Settings, roles: frozenset[str]) -> FastAPI:
 class _Running:
     """What runs while the application is up."""
 
-    def __init__(self, settings: Settings, roles: frozenset[str], deps: DepsOf) -> None:
+    def __init__(self, settings: Settings, roles: frozenset[str], deps: DepsOf, access: AccessOf) -> None:
         self._settings = settings
         self._roles = roles
         self._deps = deps
+        self._access = access
         self._pool: Pool | None = None
         self._consumers: Consumers | None = None
 
@@ -74,33 +86,41 @@ class _Running:
             system = await self._open_pool(stack, settings.system_database_url.get_secret_value(), "booking-system")
             app_pool = await self._open_pool(stack, settings.database_url.get_secret_value(), "booking")
             self._pool = app_pool
+            # Closed after the loops that use them have ended.
+            closing = await stack.enter_async_context(AsyncExitStack())
             loops = await stack.enter_async_context(Loops())
             relay = Relay(system, settings, "booking", [BOOKING_RESERVATIONS])
             wake = relay.wake if "relay" in self._roles else _nobody_to_wake
             ttl = timedelta(seconds=settings.pending_ttl_s)
             self._deps.api = Deps(app_pool, wake, settings.kafka_partitions, ttl)
             self._deps.system = Deps(system, wake, settings.kafka_partitions, ttl)
+            if "api" in self._roles:
+                self._access.deps = self._access_deps(system)
             if "relay" in self._roles:
-                stack.push_async_callback(relay.close)
+                closing.push_async_callback(relay.close)
                 loops.keep(relay.run, "relay")
             if "worker" in self._roles:
-                await self._start_workers(stack, loops, self._deps.system)
+                await self._start_workers(closing, loops, self._deps.system)
             if "consumer" in self._roles:
                 consumers = Consumers(settings, "booking", handlers(self._deps.system))
-                stack.push_async_callback(consumers.stop)
+                closing.push_async_callback(consumers.stop)
                 loops.keep(consumers.run, "consumers")
                 self._consumers = consumers
             yield
+
+    def _access_deps(self, system: Pool) -> AccessDeps:
+        secret = self._settings.jwt_secret.get_secret_value()
+        return AccessDeps(self._deps.api, system, Passwords(), Seal(secret), partial(issue_token, secret))
 
     async def _open_pool(self, stack: AsyncExitStack, dsn: str, name: str) -> Pool:
         pool = await create_pool(dsn, size=self._settings.database_pool_size, application_name=name)
         stack.push_async_callback(pool.close)
         return pool
 
-    async def _start_workers(self, stack: AsyncExitStack, loops: Loops, deps: Deps) -> None:
+    async def _start_workers(self, closing: AsyncExitStack, loops: Loops, deps: Deps) -> None:
         settings = self._settings
         writer = TopicWriter(settings.kafka_bootstrap_servers)
-        stack.push_async_callback(writer.close)
+        closing.push_async_callback(writer.close)
 
         async def send(partition: int, key: bytes, value: bytes) -> None:
             await writer.send(BOOKING_PROPERTIES.name, partition, key, value)
@@ -111,6 +131,12 @@ class _Running:
         loops.every(1.0, expiry(deps), "expiry")
         publisher = snapshot_publisher(deps, settings.kafka_partitions, end_offset, send)
         loops.every(settings.snapshot_interval_s, publisher, "snapshots")
+        log = TopicLog(settings.kafka_bootstrap_servers, BOOKING_RESERVATIONS.name, settings.kafka_partitions)
+        auditor = Auditor(deps.pool, log, BOOKING_RESERVATIONS.name)
+        closing.push_async_callback(auditor.close)
+        loops.every(AUDIT_INTERVAL_S, auditing(auditor), "auditor")
+        loops.every(RETENTION_INTERVAL_S, retention(deps), "retention")
+        loops.every(ACCESS_PURGE_INTERVAL_S, access_purge(deps), "access purge")
 
     async def postgres_ready(self) -> str | None:
         """Readiness of the database."""
@@ -139,6 +165,7 @@ def _violated(error: StayRulesViolated) -> ProblemError:
 
 PROBLEMS: dict[type[Exception], ToProblem] = {
     **idempotency_problems(),
+    **ACCOUNT_PROBLEMS,
     DatesUnavailable: _overlap,
     StayRulesViolated: _violated,
     IllegalTransition: lambda error: ProblemError(
@@ -164,4 +191,5 @@ SERVICE = Service(
     build=build,
     migrations=MIGRATIONS,
     topics=owned_by("booking"),
+    commands=COMMANDS,
 )

@@ -1,9 +1,12 @@
-"""Booking's timed loops: expiry of holds and pendings, and the snapshots of changed properties; wired by `main`."""
+"""Booking's timed loops: expiry, snapshots of changed properties, audits, retention; wired by `main`."""
 
 from collections.abc import Awaitable, Callable
 
 from booking.service import snapshots
+from booking.service.accounts import operator
+from booking.service.audits import Auditor
 from booking.service.expiry import expire_overdue
+from booking.service.retention import retention_step
 from booking.service.snapshots import EndOffset, Send
 from booking.service.writing import Deps
 
@@ -13,6 +16,29 @@ def expiry(deps: Deps) -> Callable[[], Awaitable[int]]:
 
     async def step() -> int:
         return await expire_overdue(deps)
+
+    return step
+
+
+def auditing(auditor: Auditor) -> Callable[[], Awaitable[None]]:
+    """Re-checks the invariants on live data, changed properties first."""
+    return auditor.run_rounds
+
+
+def retention(deps: Deps) -> Callable[[], Awaitable[object]]:
+    """Archives past ranges and purges what nobody reads any more, a batch at a time."""
+
+    async def step() -> object:
+        return await retention_step(deps)
+
+    return step
+
+
+def access_purge(deps: Deps) -> Callable[[], Awaitable[object]]:
+    """Forgets tokens, links and failures that ran out long ago."""
+
+    async def step() -> object:
+        return await operator.purge(deps.pool)
 
     return step
 

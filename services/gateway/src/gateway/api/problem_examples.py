@@ -36,6 +36,7 @@ MEANINGS: dict[ProblemCode, tuple[int, str, dict[str, Any]]] = {
     ProblemCode.VALIDATION_ERROR: (422, "body.check_out: Field required", {"errors": [_FIELD_ERROR]}),
     ProblemCode.STAY_RULES_VIOLATED: (422, "The stay breaks a rule of the property.", {"violations": [_VIOLATION]}),
     ProblemCode.IDEMPOTENCY_MISMATCH: (422, "This Idempotency-Key was used before with another request.", {}),
+    ProblemCode.TOO_MANY_REQUESTS: (429, "Too many failed logins with this e-mail. Try again in 30 seconds.", {}),
     ProblemCode.INTERNAL_ERROR: (500, "Something went wrong here. The trace id finds it in our logs.", {}),
     ProblemCode.CHANNEL_MANAGER_DISABLED: (503, "The channel manager is switched off.", {}),
     ProblemCode.DEADLOCK: (503, "Database deadlock detected. Please retry your request.", {}),

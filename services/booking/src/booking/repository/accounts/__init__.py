@@ -1,0 +1,1 @@
+"""The SQL of accounts, a module per group of tables; called by service."""

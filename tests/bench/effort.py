@@ -1,0 +1,31 @@
+"""Owns how much a run of the benchmarks does: rounds, seconds and sizes, from the environment; read by all of them."""
+
+from __future__ import annotations
+
+import os
+
+QUICK = os.environ.get("BENCH_QUICK", "") not in ("", "0")
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "1" if QUICK else "5"))
+SECONDS = float(os.environ.get("BENCH_SECONDS", "2" if QUICK else "8"))
+WARMUP_S = float(os.environ.get("BENCH_WARMUP_S", "1" if QUICK else "3"))
+PROPERTIES = int(os.environ.get("BENCH_PROPERTIES", "2000" if QUICK else "100000"))
+MANY_RANGES = 10
+"""How many times as many ranges the large ledger has: one per property, and this many."""
+# 1M rows of backlog is the aim's size (BENCH_BACKLOG=1000000); one round of it takes minutes.
+BACKLOG = int(os.environ.get("BENCH_BACKLOG", "20000" if QUICK else "200000"))
+KEYS = int(os.environ.get("BENCH_KEYS", "1000" if QUICK else "10000"))
+SETTINGS = {
+    "BENCH_QUICK",
+    "BENCH_ROUNDS",
+    "BENCH_SECONDS",
+    "BENCH_WARMUP_S",
+    "BENCH_PROPERTIES",
+    "BENCH_BACKLOG",
+    "BENCH_KEYS",
+}
+
+
+def command() -> str:
+    """How to run this again."""
+    given = [f"{name}={os.environ[name]}" for name in sorted(SETTINGS & os.environ.keys())]
+    return " ".join(["make bench", *given])
