@@ -43,12 +43,19 @@ _VERSIONS = _COPY.format(
      LATERAL (SELECT place - 1 AS n) AS from_zero""",
     changed=f"'property_id', md5('property ' || n)::uuid, {_AGENCY}, 'shard', shard",
 )
-_GUESTS = _COPY.format(
-    table="guests",
-    key="id",
-    numbers=_STAYS,
-    changed=f"""'id', md5('guest ' || n || $4::date)::uuid, {_AGENCY},
+# A generated column cannot be copied.
+_GUEST_COLUMNS = """id, agency_id, name, email, email_normalised, phone, created_at, updated_at, total_bookings,
+total_spent, first_booking_at, last_booking_at"""
+_GUESTS = (
+    _COPY.replace("INTO {table}", f"INTO {{table}} ({_GUEST_COLUMNS})")
+    .replace("made.*", ", ".join(f"made.{name.strip()}" for name in _GUEST_COLUMNS.split(",")))
+    .format(
+        table="guests",
+        key="id",
+        numbers=_STAYS,
+        changed=f"""'id', md5('guest ' || n || $4::date)::uuid, {_AGENCY},
          'email', n || '-' || $4::date || '@seed', 'email_normalised', n || '-' || $4::date || '@seed'""",
+    )
 )
 _RESERVATIONS = _COPY.format(
     table="reservations",
@@ -82,7 +89,8 @@ _ANSWERS = _COPY.format(
 # What the floor's rows are to be as large as.
 _SIZES = """
 CREATE TABLE bench_sizes AS SELECT (SELECT data FROM outbox ORDER BY id DESC LIMIT 1) AS event,
-                                   (SELECT body FROM idempotency_keys ORDER BY created_at DESC LIMIT 1) AS answer;
+                                   (SELECT body FROM idempotency_keys ORDER BY created_at DESC LIMIT 1) AS answer,
+                                   (SELECT after FROM reservation_history ORDER BY id DESC LIMIT 1) AS history;
 GRANT SELECT ON bench_sizes TO PUBLIC"""
 _PROPERTY: dict[str, Any] = {"name": "Sample", "time_zone": "Europe/Lisbon", "currency": "EUR", "max_occupancy": 4}
 
