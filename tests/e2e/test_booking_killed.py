@@ -8,6 +8,7 @@ from collections.abc import Callable
 from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
+import psutil
 import pytest
 
 from deploy.local.journey_client import Agency, NotYet, Reply, until
@@ -46,6 +47,8 @@ async def test_booking_killed_under_load_loses_no_acknowledged_booking_and_retri
     for kill in range(1, KILLS + 1):
         async with load.running():
             await load.wait_for(kill * ACKNOWLEDGED_BEFORE_KILL)
+            # Frozen first: what is under way then cannot be answered any more while the kill is on its way.
+            psutil.Process(running.supervisor.pid(BOOKING)).suspend()
             under_way = set(load.under_way)
             await running.kill(BOOKING)
         # The kill counts when it hit requests that had been sent and were not answered with a booking.
