@@ -15,6 +15,7 @@ from booking.domain.inventory import (
 )
 from booking.domain.model import OCCUPYING, Change, Hold, LedgerState, Reservation
 from rules.calendar import StoredRange
+from rules.stay_rules import RequestedStay
 
 TRANSITIONS: dict[str, dict[str, str]] = {
     "inquiry": {"confirm": "confirmed", "decline": "declined", "cancel": "cancelled"},
@@ -47,6 +48,11 @@ class Modification:
     infants: int
     notes: str | None
     total_amount_minor: int | None
+
+    @property
+    def requested(self) -> RequestedStay:
+        """What stay rules have a say in: infants do not count."""
+        return RequestedStay(self.check_in, self.check_out, self.adults + self.children)
 
 
 def current(reservation: Reservation, now: datetime) -> Reservation:

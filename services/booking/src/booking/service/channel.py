@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from uuid import UUID
 
 from booking.domain.errors import ConflictClosed, GuestAppeared, NotFound, RangeMoved
-from booking.domain.model import Conflict, LedgerState, Page, normalise_email
+from booking.domain.model import Conflict, LedgerState, Page, Reservation, RevisionDecision, normalise_email
 from booking.domain.revisions import Known, Revision, decide
 from booking.repository import lists, reads
 from booking.repository.writes import Written
@@ -46,24 +46,36 @@ async def apply_revision(deps: Deps, revision: Revision) -> None:
 async def _properties_of(deps: Deps, revision: Revision) -> list[UUID]:
     """The listing's property and the one the reservation was moved to, if it was."""
     async with transaction(deps.pool, revision.agency_id) as connection:
-        reservation = (await _known(connection, revision)).reservation
+        reservation = await _reservation_of(connection, revision, await _latest(connection, revision))
     moved_to = {reservation.property_id} if reservation is not None else set()
     return sorted({revision.property_id, *moved_to})
 
 
 async def _known(connection: Connection, revision: Revision) -> Known:
-    origin = revision.channel
-    where = (origin.connection_id, origin.ota_reservation_code, revision.property_id)
-    latest = await reads.select_latest_decision(connection, *where)
-    reservation = None
-    if latest is not None and latest.reservation_id is not None:
-        reservation = await reads.select_reservation(connection, revision.agency_id, latest.reservation_id)
+    latest = await _latest(connection, revision)
     return Known(
-        reservation=reservation,
+        reservation=await _reservation_of(connection, revision, latest),
         latest=latest,
-        same=await reads.select_decision(connection, *where, revision.revision_no),
+        same=await reads.select_decision(connection, *_key_of(revision), revision.revision_no),
         guest_id=await reads.select_guest_id(connection, revision.agency_id, normalise_email(revision.guest_email)),
     )
+
+
+def _key_of(revision: Revision) -> tuple[UUID, str, UUID]:
+    return revision.channel.connection_id, revision.channel.ota_reservation_code, revision.property_id
+
+
+async def _latest(connection: Connection, revision: Revision) -> RevisionDecision | None:
+    return await reads.select_latest_decision(connection, *_key_of(revision))
+
+
+async def _reservation_of(
+    connection: Connection, revision: Revision, latest: RevisionDecision | None
+) -> Reservation | None:
+    """The reservation the channel's code stands for, wherever it is now."""
+    if latest is None or latest.reservation_id is None:
+        return None
+    return await reads.select_reservation(connection, revision.agency_id, latest.reservation_id)
 
 
 async def resolve(

@@ -9,13 +9,11 @@ from booking.domain import reservations
 from booking.domain.errors import DatesUnavailable, NotFound
 from booking.domain.model import Change, LedgerState, PropertyTerms, Reservation
 from booking.domain.reservations import Modification
-from booking.repository import reads
 from booking.repository.writes import Written
 from booking.service.judging import ARRIVAL_RULES, price_of
 from booking.service.refusals import log_refusal
-from booking.service.reservations import get
+from booking.service.reservations import existing, get
 from booking.service.writing import Decision, Deps, new_id, under_locks
-from rules.stay_rules import RequestedStay
 from runtime.postgres import Connection
 
 
@@ -59,8 +57,8 @@ async def modify(deps: Deps, agency_id: UUID, reservation_id: UUID, patch: Patch
     target_id = patch.property_id or source_id
 
     async def decide(connection: Connection, states: Mapping[UUID, LedgerState]) -> Decision:
-        found = await reads.select_reservation(connection, agency_id, reservation_id)
-        if found is None or found.property_id != source_id:
+        found = await existing(connection, agency_id, reservation_id)
+        if found.property_id != source_id:
             raise NotFound("booking")
         reservation = reservations.current(found, states[source_id].now)
         wanted = patch.applied_to(reservation)
@@ -72,10 +70,7 @@ async def modify(deps: Deps, agency_id: UUID, reservation_id: UUID, patch: Patch
             raise
 
     async def finish(connection: Connection, _: Written) -> Reservation:
-        found = await reads.select_reservation(connection, agency_id, reservation_id)
-        if found is None:
-            raise NotFound("booking")
-        return found
+        return await existing(connection, agency_id, reservation_id)
 
     return await under_locks(deps, agency_id, sorted({source_id, target_id}), decide, finish)
 
@@ -86,12 +81,12 @@ def _changes(
     moves = target.property.id != source.property.id
     if reservation.status != "overbooked" or not moves:
         reservations.require_modifiable(reservation, wanted)
-    if reservation.source == "direct" and (moves or _asks_anew(reservation, wanted)):
+    if reservation.source == "direct" and (moves or wanted.requested != reservation.requested):
         keeps_arrival = wanted.check_in == reservation.check_in
         total = price_of(
             target.property,
             terms,
-            RequestedStay(wanted.check_in, wanted.check_out, wanted.adults + wanted.children),
+            wanted.requested,
             target.now,
             ignoring=ARRIVAL_RULES if keeps_arrival else frozenset(),
         )
@@ -99,9 +94,3 @@ def _changes(
     if moves:
         return reservations.move(source, target, reservation, wanted, new_id)
     return reservations.modify(source, reservation, wanted, new_id)
-
-
-def _asks_anew(reservation: Reservation, wanted: Modification) -> bool:
-    """Whether stay rules have a say: the stay or the number of its guests changes."""
-    before = (reservation.check_in, reservation.check_out, reservation.adults + reservation.children)
-    return before != (wanted.check_in, wanted.check_out, wanted.adults + wanted.children)

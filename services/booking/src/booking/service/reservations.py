@@ -16,7 +16,7 @@ from booking.service.judging import price_of
 from booking.service.refusals import log_refusal
 from booking.service.writing import Deps, new_id, replaying, write_request
 from runtime.idempotency import IdempotencyKey, StoredAnswer
-from runtime.postgres import retrying_deadlocks, transaction
+from runtime.postgres import Connection, retrying_deadlocks, transaction
 
 REJUDGEMENTS = 5
 """How often a booking is judged again because rules, prices or its guest moved meanwhile."""
@@ -86,7 +86,12 @@ async def _write_booking(
 async def get(deps: Deps, agency_id: UUID, reservation_id: UUID) -> Reservation:
     """One reservation of the agency, or `NotFound`."""
     async with transaction(deps.pool, agency_id) as connection:
-        reservation = await reads.select_reservation(connection, agency_id, reservation_id)
+        return await existing(connection, agency_id, reservation_id)
+
+
+async def existing(connection: Connection, agency_id: UUID, reservation_id: UUID) -> Reservation:
+    """`get` inside a transaction."""
+    reservation = await reads.select_reservation(connection, agency_id, reservation_id)
     if reservation is None:
         raise NotFound("booking")
     return reservation
@@ -105,6 +110,5 @@ async def list_page(
 async def history(deps: Deps, agency_id: UUID, reservation_id: UUID) -> list[HistoryEntry]:
     """Who changed what of a reservation, oldest first, or `NotFound`."""
     async with transaction(deps.pool, agency_id) as connection:
-        if await reads.select_reservation(connection, agency_id, reservation_id) is None:
-            raise NotFound("booking")
+        await existing(connection, agency_id, reservation_id)
         return await lists.select_history(connection, agency_id, reservation_id)

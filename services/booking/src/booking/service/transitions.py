@@ -8,11 +8,10 @@ from zoneinfo import ZoneInfo
 from booking.domain import reservations
 from booking.domain.errors import DatesUnavailable, NotFound
 from booking.domain.model import Change, LedgerState, PropertyTerms, Reservation
-from booking.repository import reads
 from booking.repository.writes import Written
 from booking.service.judging import price_of
 from booking.service.refusals import log_refusal
-from booking.service.reservations import get
+from booking.service.reservations import existing, get
 from booking.service.writing import Decision, Deps, new_id, under_lock
 from runtime.postgres import Connection
 
@@ -80,8 +79,8 @@ async def _transition(deps: Deps, agency_id: UUID, reservation_id: UUID, change:
     property_id = (await get(deps, agency_id, reservation_id)).property_id
 
     async def decide(connection: Connection, state: LedgerState) -> Decision:
-        found = await reads.select_reservation(connection, agency_id, reservation_id)
-        if found is None or found.property_id != property_id:
+        found = await existing(connection, agency_id, reservation_id)
+        if found.property_id != property_id:
             raise NotFound("booking")
         reservation = reservations.current(found, state.now)
         terms = await deps.terms.of(state.property, connection)
@@ -94,9 +93,6 @@ async def _transition(deps: Deps, agency_id: UUID, reservation_id: UUID, change:
             raise
 
     async def finish(connection: Connection, _: Written) -> Reservation:
-        reservation = await reads.select_reservation(connection, agency_id, reservation_id)
-        if reservation is None:
-            raise NotFound("booking")
-        return reservation
+        return await existing(connection, agency_id, reservation_id)
 
     return await under_lock(deps, agency_id, property_id, decide, finish)
