@@ -137,19 +137,6 @@ async def account_scene(ledger: Ledger) -> AsyncIterator[Scene]:
         yield Scene(ledger, access, hasher, client)
 
 
-@asynccontextmanager
-async def clock_ahead(ledger: Ledger, seconds: float) -> AsyncIterator[None]:
-    """The database's clock runs ahead inside the block."""
-    connection = await asyncpg.connect(ledger.admin_dsn)
-    replace = "CREATE OR REPLACE FUNCTION suite_now() RETURNS timestamptz LANGUAGE sql STABLE AS "
-    try:
-        await connection.execute(f"{replace} $$SELECT now() + interval '{seconds} seconds'$$")
-        yield
-    finally:
-        await connection.execute(f"{replace} 'SELECT now()'")
-        await connection.close()
-
-
 def caller(user: User) -> Caller:
     """A user as a verified token names them."""
     return Caller(f"user:{user.id}", user.agency_id, user.grant.roles)

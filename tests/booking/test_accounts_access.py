@@ -29,8 +29,9 @@ from booking.service.accounts.users import UserChange
 from runtime.idempotency import IdempotencyKey
 from runtime.postgres import transaction
 from runtime.tokens import Caller, verify_token
-from tests.booking.accounts_scene import SECRET, Scene, account_scene, caller, clock_ahead, operator_caller
+from tests.booking.accounts_scene import SECRET, Scene, account_scene, caller, operator_caller
 from tests.booking.conftest import Ledger
+from tests.clock import clock_ahead
 
 pytestmark = pytest.mark.stack
 
@@ -203,7 +204,7 @@ async def test_a_key_gives_a_token_with_its_roles_and_properties_and_notes_its_u
     assert first is not None
     await login.exchange_api_key(scene.access, secret)
     assert await last_used() == first
-    async with clock_ahead(scene.ledger, 61):
+    async with clock_ahead(scene.ledger.owner_dsn, timedelta(seconds=61)):
         await login.exchange_api_key(scene.access, secret)
     assert await last_used() != first
 
@@ -225,7 +226,7 @@ async def test_an_expired_a_revoked_and_a_wrong_key_are_refused(scene: Scene) ->
     for wrong in (mine + "A" * 43, mine + other[BEFORE_SECRET:], unknown + secret[BEFORE_SECRET:]):
         assert await refused(scene, wrong)
     assert not await refused(scene, secret)
-    async with clock_ahead(scene.ledger, 24 * 3600 + 1):
+    async with clock_ahead(scene.ledger.owner_dsn, timedelta(seconds=24 * 3600 + 1)):
         assert await refused(scene, secret)
     once = await keys.revoke(scene.access, caller(admin), agency, key.id)
     assert await keys.revoke(scene.access, caller(admin), agency, key.id) == once

@@ -29,10 +29,10 @@ from tests.booking.accounts_scene import (
     Scene,
     account_scene,
     caller,
-    clock_ahead,
     operator_caller,
 )
 from tests.booking.conftest import Ledger
+from tests.clock import clock_ahead
 
 pytestmark = pytest.mark.stack
 
@@ -113,7 +113,7 @@ async def test_five_failures_lock_an_email_whether_or_not_anyone_has_it(scene: S
         await login.exchange_password(scene.access, email, PASSWORD, None)
     assert 25 <= locked.value.retry_after_s <= 30
     assert scene.hasher.verified == before
-    async with clock_ahead(scene.ledger, 31):
+    async with clock_ahead(scene.ledger.owner_dsn, timedelta(seconds=31)):
         await fail(scene, email, 1)
         with pytest.raises(LoginLocked) as longer:
             await login.exchange_password(scene.access, email, PASSWORD, None)
@@ -123,7 +123,7 @@ async def test_five_failures_lock_an_email_whether_or_not_anyone_has_it(scene: S
 async def test_a_good_login_after_the_lock_starts_the_count_anew(scene: Scene) -> None:
     user = await scene.member(await scene.agency(), "staff")
     await fail(scene, user.email, 5)
-    async with clock_ahead(scene.ledger, 31):
+    async with clock_ahead(scene.ledger.owner_dsn, timedelta(seconds=31)):
         await scene.log_in(user)
         await fail(scene, user.email, 4)
         await scene.log_in(user)
@@ -216,9 +216,9 @@ async def test_of_two_refreshes_at_once_one_wins_and_the_login_ends(scene: Scene
 async def test_a_login_ends_thirty_days_after_it_began_however_often_it_was_refreshed(scene: Scene) -> None:
     session = await scene.log_in(await scene.member(await scene.agency(), "staff"))
     day = 24 * 3600
-    async with clock_ahead(scene.ledger, 29 * day):
+    async with clock_ahead(scene.ledger.owner_dsn, timedelta(seconds=29 * day)):
         session = await login.refresh(scene.access, refresh_of(session))
-    async with clock_ahead(scene.ledger, 30 * day + 1):
+    async with clock_ahead(scene.ledger.owner_dsn, timedelta(seconds=30 * day + 1)):
         with pytest.raises(RefreshRefused):
             await login.refresh(scene.access, refresh_of(session))
 
@@ -280,10 +280,10 @@ async def test_a_link_ends_in_time(scene: Scene, is_reset: bool, hours: int) -> 
         link = await operator.reset_password(scene.ledger.system.pool, user.email, None)
     else:
         link = await invitation(scene)
-    async with clock_ahead(scene.ledger, hours * 3600 + 1):
+    async with clock_ahead(scene.ledger.owner_dsn, timedelta(seconds=hours * 3600 + 1)):
         with pytest.raises(LinkRefused):
             await login.accept_link(scene.access, link.token, PASSWORD)
-    async with clock_ahead(scene.ledger, hours * 3600 - 60):
+    async with clock_ahead(scene.ledger.owner_dsn, timedelta(seconds=hours * 3600 - 60)):
         await login.accept_link(scene.access, link.token, PASSWORD)
 
 
@@ -342,7 +342,7 @@ async def test_what_ended_a_week_ago_is_purged_and_nothing_else(scene: Scene) ->
     await operator.purge(scene.ledger.system.pool)
     assert await families(scene, user.id) == 1
     await login.refresh(scene.access, refresh_of(session))
-    async with clock_ahead(scene.ledger, 38 * 24 * 3600):
+    async with clock_ahead(scene.ledger.owner_dsn, timedelta(seconds=38 * 24 * 3600)):
         assert await operator.purge(scene.ledger.system.pool) >= 3
     assert await families(scene, user.id) == 0
     assert await scene.ledger.system.pool.fetchval("SELECT count(*) FROM login_failures") == 0

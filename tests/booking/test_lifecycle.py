@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -13,9 +13,9 @@ from booking.domain.errors import DatesUnavailable, IllegalTransition, InvalidSt
 from booking.domain.model import Page, ReservationFilter
 from booking.service import channel, expiry, groups, modifying, reservations, transitions
 from booking.service.modifying import Patch
-from runtime.postgres import transaction
 from tests.booking.checks import assert_no_overlap, events_by_version, key_of, revision_of
 from tests.booking.conftest import Ledger, night
+from tests.clock import at, clock_ahead
 
 pytestmark = pytest.mark.stack
 
@@ -32,15 +32,6 @@ async def active_nights(ledger: Ledger, house: UUID) -> list[tuple[str, int, int
         "SELECT kind, stay FROM inventory_ranges WHERE property_id = $1 AND state = 'active' ORDER BY stay", house
     )
     return [(row["kind"], (row["stay"].lower - night(0)).days, (row["stay"].upper - night(0)).days) for row in rows]
-
-
-async def move_clock(ledger: Ledger, days: int) -> None:
-    """Replace the one function that tells the time; 0 days is what the migration says."""
-    ahead = f" + interval ''{days} days''" if days else ""
-    async with ledger.owner() as owner:
-        await owner.execute(
-            f"CREATE OR REPLACE FUNCTION suite_now() RETURNS timestamptz LANGUAGE sql STABLE AS 'SELECT now(){ahead}'"
-        )
 
 
 async def test_a_stay_goes_from_pending_to_a_rating(ledger: Ledger) -> None:
@@ -95,13 +86,9 @@ async def test_an_early_check_out_frees_the_remaining_nights(ledger: Ledger) -> 
     house = await ledger.new_property(agency)
     stay = await booked(ledger, agency, house, 0, 5)
     await transitions.check_in(ledger.api, agency, stay)
-    async with transaction(ledger.system.pool, None) as connection:
-        today = (await connection.fetchval("SELECT suite_now()")).date()
-    try:
-        await move_clock(ledger, (night(2) - today).days)
+    leaving = datetime.combine(night(2), time(12), UTC)
+    async with clock_ahead(ledger.owner_dsn, at(leaving)):
         await transitions.check_out(ledger.api, agency, stay)
-    finally:
-        await move_clock(ledger, 0)
     assert await active_nights(ledger, house) == [("reservation", 0, 2)]
     await ledger.book(agency, house, 2, 5)
     await assert_no_overlap(ledger, house)

@@ -3,8 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -22,6 +21,7 @@ from channel_sync.service.deps import Deps
 from deploy.local.provision import DatabaseUrls
 from runtime.idempotency import IdempotencyKey
 from runtime.postgres import transaction
+from tests.clock import clock_ahead
 
 pytestmark = pytest.mark.stack
 
@@ -78,19 +78,6 @@ async def outbox(deps: Deps, property_id: UUID) -> list[dict[str, Any]]:
         str(property_id),
     )
     return [row["data"] for row in rows]
-
-
-@asynccontextmanager
-async def later(database: DatabaseUrls, interval: str) -> AsyncIterator[None]:
-    """Move the database's idea of now by replacing its one function."""
-    owner = await asyncpg.connect(database.owner)
-    replace = "CREATE OR REPLACE FUNCTION suite_now() RETURNS timestamptz LANGUAGE sql STABLE AS "
-    try:
-        await owner.execute(f"{replace} $$SELECT now() + interval '{interval}'$$")
-        yield
-    finally:
-        await owner.execute(f"{replace} 'SELECT now()'")
-        await owner.close()
 
 
 async def test_a_revision_is_stored_with_its_bytes_and_handed_over_in_one_transaction(deps: Deps) -> None:
@@ -169,7 +156,7 @@ async def test_a_wrong_signature_and_an_unknown_connection_are_told_the_same(dep
 
 async def test_the_replay_window_is_judged_by_the_databases_clock(deps: Deps, database: DatabaseUrls) -> None:
     connection_id = await connect(deps, uuid4())
-    async with later(database, "6 minutes"):
+    async with clock_ahead(database.owner, timedelta(minutes=6)):
         with pytest.raises(SignatureInvalid):
             await send(deps, connection_id, body())
     await send(deps, connection_id, body())
@@ -290,10 +277,10 @@ async def test_a_revision_without_an_outcome_is_handed_over_again_after_ten_minu
     await send(deps, connection_id, body(revision_id="decided"))
     await inbound.settle(deps, agency_id, RevisionResult(connection_id, "decided", "applied", None, None))
 
-    async with later(database, "9 minutes"):
+    async with clock_ahead(database.owner, timedelta(minutes=9)):
         await inbound.hand_over_again(deps)
     assert len(await outbox(deps, property_id)) == 2
-    async with later(database, "11 minutes"):
+    async with clock_ahead(database.owner, timedelta(minutes=11)):
         await inbound.hand_over_again(deps)
         await inbound.hand_over_again(deps)
 
