@@ -48,16 +48,19 @@ class Plan:
 class Variant:
     """What is taken away from, or put beside, the product in a bench copy: statements, environment, keys, a relay.
 
-    `guarded` and `outbox` say what is still checked after the run; `module` is run in booking's place.
+    `guarded` and `outbox` say what is still checked after the run.
     """
 
     changes: Sequence[str] = ()
     env: Mapping[str, str] | None = None
     with_key: bool = True
     relay: bool = False
-    module: str = "booking"
     guarded: bool = True
     outbox: bool = True
+
+
+UNGROUPED = Variant(env={"BOOKING_GROUP_SIZE": "1"})
+"""The product with a database call of its own for every request."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,7 @@ def run_product(
         with ExitStack() as running:
             if variant.relay:
                 running.enter_context(stage.relay(database))
-            targets = running.enter_context(stage.product(database, processes, variant.env, variant.module))
+            targets = running.enter_context(stage.product(database, processes, variant.env))
             servers = [f"booking-api-{number}" for number in range(processes)]
             result, cpu = _timed(stage, servers, _load(stage, targets, plan, with_key=variant.with_key))
         # Counted once the processes have ended: a connection reports its row counts late, or when it closes.

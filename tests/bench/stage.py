@@ -114,9 +114,9 @@ class Stage:
 
     @contextmanager
     def product(
-        self, database: str, processes: int = 1, env: Mapping[str, str] | None = None, module: str = "booking"
+        self, database: str, processes: int = 1, env: Mapping[str, str] | None = None
     ) -> Iterator[list[tuple[str, int]]]:
-        """Booking's api processes on a database, or those of a module in its place; their (host, port) pairs."""
+        """Booking's api processes on a database; their (host, port) pairs."""
         suite = self._suite_on(database)
         specs = [
             suite.process(
@@ -124,8 +124,6 @@ class Stage:
             )
             for number in range(processes)
         ]
-        # The same command with another module's name: -P -m booking api.
-        specs = [replace(spec, argv=(*spec.argv[:-2], module, spec.argv[-1])) for spec in specs]
         with self._running(specs):
             yield [(HOST, int(spec.env["PORT"])) for spec in specs]
 

@@ -1,11 +1,10 @@
-"""One server-side call per request (the product) against grouping a process's concurrent requests (a prototype)."""
+"""One server-side call per request against a process's concurrent requests grouped into one (docs/decisions/0010)."""
 
 from __future__ import annotations
 
 import pytest
 
-from deploy.local.places import REPOSITORY
-from tests.bench.booking_runs import Ran, Variant, cost_of, run_floor, run_product
+from tests.bench.booking_runs import UNGROUPED, Ran, Variant, cost_of, run_floor, run_product
 from tests.bench.effort import ROUNDS
 from tests.bench.report import Report
 from tests.bench.stage import Stage
@@ -17,14 +16,12 @@ PROCESSES = (1, 2)
 
 
 def test_one_call_per_request_against_grouped_requests(stage: Stage, report: Report) -> None:
-    section = report.section("grouping", "P1: one server-side call per request against grouped requests (prototype)")
-    function = (REPOSITORY / "tests/bench/sql/group.sql").read_text()
-    grouped = Variant(changes=(function,), module="tests.bench.peers.grouped_booking")
+    section = report.section("grouping", "P1: one server-side call per request against grouped requests")
     floors: list[float] = []
     runs: dict[tuple[str, int], list[Ran]] = {}
     for _ in range(ROUNDS):
         floors.append(run_floor(stage, FLOOR_CLIENTS).booked)
-        for name, variant in (("one call per request", Variant()), ("grouped", grouped)):
+        for name, variant in (("one call per request", UNGROUPED), ("grouped", Variant())):
             for count in PROCESSES:
                 runs.setdefault((name, count), []).append(run_product(stage, count, variant=variant))
     floor = section.add("floor", floors, "bookings/s", f"{FLOOR_CLIENTS} clients")

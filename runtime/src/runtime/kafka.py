@@ -128,9 +128,17 @@ class TopicWriter:
             return self._producer
 
     async def send(
-        self, topic: str, partition: int | None, key: bytes, value: bytes, headers: Sequence[tuple[str, bytes]] = ()
+        self,
+        topic: str,
+        partition: int | None,
+        key: bytes,
+        value: bytes | None,
+        headers: Sequence[tuple[str, bytes]] = (),
     ) -> None:
-        """Write one record (without `partition`: to that of its key); returns after Kafka's acknowledgement."""
+        """Write one record (without `partition`: to that of its key); returns after Kafka's acknowledgement.
+
+        A value of None deletes the key from a compacted topic.
+        """
         producer = await self.producer()
         try:
             await producer.send_and_wait(topic, value=value, key=key, partition=partition, headers=list(headers))

@@ -73,7 +73,7 @@ async def _answer(to_problem: ToProblem, _: Request, error: Exception) -> Respon
 
 def _from_validation(error: RequestValidationError) -> ProblemError:
     errors = []
-    for item in error.errors():
+    for item in error.errors()[:20]:  # an answer must not outgrow its request
         field, message = ".".join(map(str, item["loc"])), item["msg"].removeprefix("Value error, ")
         errors.append({"field": field, "code": item["type"], "message": message})
     return ProblemError(422, ProblemCode.VALIDATION_ERROR, "{field}: {message}".format(**errors[0]), errors=errors)

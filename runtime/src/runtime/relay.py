@@ -158,7 +158,7 @@ class Relay:
         pending = []
         for shard in due:
             names = {"event_id": uuid.uuid4(), "type": "Watermark", "subject": f"partition/{shard}"}
-            data = orjson.dumps({"partition": shard, "database_time": claimed_at})
+            data = orjson.dumps({"partition": shard, "database_time": claimed_at, "held_back": self._quarantined})
             value = self._event({**names, "occurred_at": claimed_at}, data)
             pending += [await producer.send(topic.name, value, partition=shard) for topic in self._topics]
             self._watermark_at[shard] = now

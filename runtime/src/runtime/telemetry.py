@@ -13,6 +13,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.types import Attributes
@@ -26,10 +27,13 @@ Carrier = Mapping[str, str]
 def configure_telemetry(service: str) -> None:
     """Start tracing; spans are exported by OTLP over HTTP when `OTEL_EXPORTER_OTLP_ENDPOINT` is set.
 
-    The sampler follows `OTEL_TRACES_SAMPLER` (default: parent based, always on).
+    The sampler follows `OTEL_TRACES_SAMPLER` (default: parent based, always on). Without an endpoint nothing is
+    recorded: a request still has its trace id, in answers, logs and history.
     """
-    provider = TracerProvider(resource=Resource.create({SERVICE_NAME: service}))
-    if os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
+    is_exported = bool(os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"))
+    sampler = None if is_exported else ALWAYS_OFF
+    provider = TracerProvider(sampler, Resource.create({SERVICE_NAME: service}))
+    if is_exported:
         provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     trace.set_tracer_provider(provider)
 

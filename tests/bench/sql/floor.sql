@@ -22,8 +22,10 @@ BEGIN
     END IF;
     UPDATE inventory_versions SET inventory_version = inventory_version + 1 WHERE property_id = v_property
     RETURNING inventory_version, shard INTO v_version, v_shard;
-    INSERT INTO guests (id, agency_id, name, email, email_normalised, created_at, updated_at)
-    VALUES (v_guest, v_agency, 'Guest', v_guest || '@example.com', v_guest || '@example.com', v_now, v_now);
+    INSERT INTO guests (id, agency_id, name, email, email_normalised, created_at, updated_at, total_bookings,
+                        first_booking_at, last_booking_at)
+    VALUES (v_guest, v_agency, 'Guest', v_guest || '@example.com', v_guest || '@example.com', v_now, v_now, 1,
+            v_now, v_now);
     INSERT INTO reservations (id, agency_id, property_id, guest_id, check_in, check_out, status, source, adults,
                               children, infants, currency, inventory_version, created_at, updated_at)
     VALUES (v_booking, v_agency, v_property, v_guest, v_check_in, v_check_in + v_nights, 'confirmed', 'direct', 2,
@@ -32,9 +34,6 @@ BEGIN
                                      at, after)
     VALUES (v_agency, v_booking, v_property, v_version, 'ReservationConfirmed', 'user:bench',
             '4bf92f3577b34da6a3ce929d0e0e4736', v_now, (SELECT history FROM bench_sizes));
-    UPDATE guests SET total_bookings = total_bookings + 1, first_booking_at = least(first_booking_at, v_now),
-                      last_booking_at = greatest(last_booking_at, v_now), updated_at = v_now
-    WHERE id = v_guest;
     INSERT INTO outbox (event_id, topic, shard, key, type, subject, agency_id, occurred_at, data, traceparent)
     VALUES (gen_random_uuid(), 'booking.reservations.v1', v_shard, v_property::text, 'ReservationConfirmed',
             'reservation/' || v_booking, v_agency, v_now,

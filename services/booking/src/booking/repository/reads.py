@@ -1,11 +1,8 @@
 """Reads of single records: what the writers decide by, and what the API answers; lists are in `lists`."""
 
-from dataclasses import dataclass
-from datetime import date, datetime
-from typing import Any
+from datetime import datetime
 from uuid import UUID
 
-from booking.domain.errors import Competitor
 from booking.domain.model import (
     Block,
     Conflict,
@@ -21,74 +18,16 @@ from booking.repository.rows import (
     conflict_from,
     decision_from,
     hold_from,
-    parse_date,
     property_from,
     range_from,
     reservation_from,
 )
 from rules.calendar import StoredRange
-from runtime.idempotency import IdempotencyKey, IdempotencyMismatch, StoredAnswer
-from runtime.postgres import Connection, Pool
+from runtime.postgres import Connection
 
 PROPERTY = """
 SELECT property.*, version.inventory_version, version.rules_version
 FROM properties AS property JOIN inventory_versions AS version ON version.property_id = property.id"""
-
-
-@dataclass(frozen=True, slots=True)
-class BookingContext:
-    """What a booking is judged by, read in one snapshot without a lock."""
-
-    now: datetime
-    answer: StoredAnswer | None
-    owner: Property | None
-    guest_id: UUID | None
-    overlap: Competitor | None
-
-
-async def select_booking_context(
-    pool: Pool,
-    agency_id: UUID,
-    property_id: UUID,
-    stay: tuple[date, date],
-    guest: tuple[UUID | None, str | None],
-    key: IdempotencyKey | None,
-) -> BookingContext:
-    """Idempotent answer, property, guest and overlap in one statement; raises `IdempotencyMismatch`.
-
-    `stay` is (check_in, check_out), `guest` the wanted (id, normalised e-mail), one of them or none.
-    """
-    context = await pool.fetchval(
-        "SELECT booking_context($1, $2, $3, $4, $5, $6, $7, $8)",
-        agency_id,
-        property_id,
-        stay[0],
-        stay[1],
-        *guest,
-        key.caller if key else None,
-        key.key if key else None,
-    )
-    return BookingContext(
-        datetime.fromisoformat(context["now"]),
-        _stored_answer(context["answer"], key),
-        property_from(context["property"]) if context["property"] else None,
-        UUID(context["guest_id"]) if context["guest_id"] else None,
-        _competitor(context["overlap"]),
-    )
-
-
-def _stored_answer(stored: dict[str, Any] | None, key: IdempotencyKey | None) -> StoredAnswer | None:
-    if stored is None or key is None:
-        return None
-    if stored["fingerprint"] != key.fingerprint:
-        raise IdempotencyMismatch(IdempotencyMismatch.__doc__)
-    return StoredAnswer(stored["status"], stored["body"], replayed=True)
-
-
-def _competitor(overlap: dict[str, Any] | None) -> Competitor | None:
-    if overlap is None:
-        return None
-    return Competitor(overlap["kind"], parse_date(overlap["start_date"]), parse_date(overlap["end_date"]))
 
 
 async def select_now(connection: Connection) -> datetime:
@@ -98,13 +37,13 @@ async def select_now(connection: Connection) -> datetime:
 
 
 async def select_property(connection: Connection, property_id: UUID) -> Property | None:
-    """One property with its versions."""
+    """One property with its versions, deleted ones too."""
     row = await connection.fetchrow(f"{PROPERTY} WHERE property.id = $1", property_id)
     return property_from(row) if row else None
 
 
 async def select_ledger_state(connection: Connection, property_id: UUID) -> LedgerState | None:
-    """The inventory of a property whose lock is held; None when it does not exist."""
+    """The inventory of a property whose lock is held, deleted ones too; None when it does not exist."""
     owner = await select_property(connection, property_id)
     if owner is None:
         return None
@@ -176,6 +115,14 @@ async def select_reservation(connection: Connection, agency_id: UUID, reservatio
         "SELECT * FROM reservations WHERE agency_id = $1 AND id = $2", agency_id, reservation_id
     )
     return reservation_from(row) if row else None
+
+
+async def select_inquiries(connection: Connection, property_id: UUID) -> list[Reservation]:
+    """The open inquiries of a property, past ones too."""
+    rows = await connection.fetch(
+        "SELECT * FROM reservations WHERE property_id = $1 AND status = 'inquiry' ORDER BY check_in, id", property_id
+    )
+    return [reservation_from(row) for row in rows]
 
 
 async def select_guest_exists(connection: Connection, agency_id: UUID, guest_id: UUID) -> bool:

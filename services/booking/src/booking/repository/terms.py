@@ -1,5 +1,6 @@
 """Reads of a property's stay rules, rates and fees, and their form as JSON."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import date
 from typing import Any
@@ -8,7 +9,10 @@ from uuid import UUID
 from booking.domain.model import PropertyTerms
 from rules.quotes import DatedRate, Fees, LengthOfStayDiscount, Rates
 from rules.stay_rules import DatedStayRule, StayRule, StayRules
-from runtime.postgres import Connection
+from runtime.postgres import Connection, Row
+
+# Shared: making it anew costs as much as reading the row.
+NO_TERMS = PropertyTerms()
 
 
 async def select_terms(connection: Connection, property_id: UUID) -> tuple[int, PropertyTerms] | None:
@@ -21,9 +25,14 @@ async def select_terms(connection: Connection, property_id: UUID) -> tuple[int, 
     )
     if row is None:
         return None
-    if row["rates"] is None:
-        return row["rules_version"], PropertyTerms()
-    return row["rules_version"], PropertyTerms(_rules(row["stay_rules"]), _rates(row["rates"]), _fees(row["fees"]))
+    return row["rules_version"], terms_from(row)
+
+
+def terms_from(row: Row | Mapping[str, Any] | None) -> PropertyTerms:
+    """A row of `property_terms`, or the same as JSON; a property without one is sold by no terms."""
+    if row is None or row["rates"] is None:
+        return NO_TERMS
+    return PropertyTerms(_rules(row["stay_rules"]), _rates(row["rates"]), _fees(row["fees"]))
 
 
 def terms_json(terms: PropertyTerms) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The one way into the ledger: the property lock and `write_changes`, with the refusals it raises."""
+"""The one way into the ledger: the property lock and `write_requests`, with the refusals it answers or raises."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -38,7 +38,10 @@ from runtime.telemetry import carrier_of
 INVENTORY_RANGES_NO_OVERLAP = "inventory_ranges_no_overlap"
 NIGHTS_TAKEN = "PM001"
 PROPERTY_MISSING = "PM008"
+COME_ALONE = "PM009"
 LOCK_TIMEOUT = "55P03"
+Document = dict[str, Any]
+Answer = dict[str, Any]
 _REFUSALS: dict[str, type[Exception]] = {
     "PM002": RulesMoved,
     "PM003": IdempotencyMismatch,
@@ -117,32 +120,74 @@ async def lock_properties(connection: Connection, property_ids: Collection[UUID]
 async def write_changes(executor: Connection | Pool, request: WriteRequest) -> Written:
     """Apply decided changes: ranges, versions, records, events, idempotency. All of it, or a refusal is raised."""
     try:
-        result = await executor.fetchval("SELECT write_changes($1)", _json(request))
+        return written_of(await write_alone(executor, document_of(request)))
     except asyncpg.PostgresError as error:
-        raise _refusal(error) from error
-    answer = None
-    if result["body"] is not None:
-        answer = StoredAnswer(result["status"], result["body"], replayed=result["replayed"])
-    versions = {UUID(key): version for key, version in result.get("versions", {}).items()}
-    return Written(answer, versions)
+        raise refusal_of(error) from error
 
 
-def _refusal(error: asyncpg.PostgresError) -> Exception:
+async def write_alone(executor: Connection | Pool, document: Document) -> Answer:
+    """The answer of one request, which waits for the locks it needs; what is raised is told by `refusal_of`."""
+    (answer,) = await _write_requests(executor, [document], waits=True)
+    return answer
+
+
+async def write_together(executor: Connection | Pool, documents: Sequence[Document]) -> list[Answer]:
+    """The answers of requests for one new reservation each, in order and in one transaction.
+
+    No lock is waited for: some may have to come alone (`must_come_alone`). What is raised concerns all of them, and
+    nothing of them stays.
+    """
+    return await _write_requests(executor, documents, waits=False)
+
+
+async def _write_requests(executor: Connection | Pool, documents: Sequence[Document], *, waits: bool) -> list[Answer]:
+    answers: list[Answer] = await executor.fetchval("SELECT write_requests($1, $2)", documents, waits)
+    return answers
+
+
+def must_come_alone(answer: Answer) -> bool:
+    """Whether the request was not decided, because it would have had to wait for a lock."""
+    return answer.get("refused") == COME_ALONE
+
+
+def written_of(answer: Answer) -> Written:
+    """What a request came to; raises its refusal."""
+    refused = answer.get("refused")
+    if refused is not None:
+        raise _refusal(refused, answer.get("detail"))
+    stored = None
+    if answer["body"] is not None:
+        stored = StoredAnswer(answer["status"], answer["body"], replayed=answer["replayed"])
+    versions = {UUID(key): version for key, version in answer.get("versions", {}).items()}
+    return Written(stored, versions)
+
+
+def refusal_of(error: Exception) -> Exception:
+    """The refusal that a database error stands for, or the error itself."""
+    if not isinstance(error, asyncpg.PostgresError):
+        return error
     state = error.sqlstate or ""
+    if state == LOCK_TIMEOUT and "idempotency_keys" in (error.context or ""):
+        return IdempotencyInProgress(IdempotencyInProgress.__doc__)
     if state == NIGHTS_TAKEN:
-        detail = detail_of(error.detail)
+        return _refusal(state, detail_of(error.detail))
+    return _refusal(state, None) if state in _REFUSALS else error
+
+
+def _refusal(code: str, detail: dict[str, Any] | None) -> Exception:
+    if code == NIGHTS_TAKEN:
+        assert detail is not None, "taken nights come with what takes them"
         return DatesUnavailable(
             Competitor(detail["kind"], parse_date(detail["start_date"]), parse_date(detail["end_date"]))
         )
-    if state == PROPERTY_MISSING:
+    if code == PROPERTY_MISSING:
         return NotFound("property")
-    if state == LOCK_TIMEOUT and "idempotency_keys" in (error.context or ""):
-        return IdempotencyInProgress(IdempotencyInProgress.__doc__)
-    refusal = _REFUSALS.get(state)
-    return refusal(refusal.__doc__) if refusal is not None else error
+    refusal = _REFUSALS[code]
+    return refusal(refusal.__doc__)
 
 
-def _json(request: WriteRequest) -> dict[str, Any]:
+def document_of(request: WriteRequest) -> Document:
+    """The request as `write_requests` reads it, with the trace it is made in."""
     # A range taken and given back within one transaction is in its events, but never becomes a row.
     taken = {stored.range_id for change, _ in request.changes for stored in change.occupied}
     transient = taken & {stored.range_id for change, _ in request.changes for stored in change.released}

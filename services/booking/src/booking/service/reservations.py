@@ -8,8 +8,8 @@ from booking.domain.drafts import BookingDraft, new_reservation
 from booking.domain.errors import DatesUnavailable, GuestAppeared, HoldsOverdue, NotFound, RulesMoved
 from booking.domain.model import HistoryEntry, LedgerState, Page, Reservation, ReservationFilter
 from booking.events import bodies
-from booking.repository import lists, reads, writes
-from booking.repository.reads import BookingContext
+from booking.repository import contexts, lists, reads
+from booking.repository.contexts import BookingContext
 from booking.repository.writes import AnswerDraft
 from booking.service.expiry import expire
 from booking.service.judging import price_of
@@ -31,10 +31,9 @@ async def book(deps: Deps, agency_id: UUID, draft: BookingDraft, key: Idempotenc
 
     async def attempt() -> StoredAnswer:
         for _ in range(REJUDGEMENTS):
-            wanted = (draft.guest.id, draft.guest.email_normalised)
-            context = await reads.select_booking_context(
-                deps.pool, agency_id, draft.property_id, (draft.check_in, draft.check_out), wanted, key
-            )
+            known = deps.terms.known(draft.property_id)
+            question = contexts.question_of(agency_id, draft, key, known)
+            context = contexts.context_of(await deps.calls.context(deps.pool, question), key, known)
             if context.answer is not None:
                 return context.answer
             try:
@@ -62,7 +61,9 @@ async def _write_booking(
         raise NotFound("property")
     if draft.guest.id is not None and context.guest_id is None:
         raise NotFound("guest")
-    terms = await deps.terms.outside(owner, deps.pool)
+    terms = deps.terms.seen(owner, context.terms)
+    if terms is None:  # another request of this process put newer ones in their place
+        raise RulesMoved(RulesMoved.__doc__)
     total = price_of(owner, terms, draft.requested, context.now, expected_minor=draft.expected_total_minor)
     if context.overlap is not None and draft.status != "inquiry":
         raise DatesUnavailable(context.overlap)
@@ -80,7 +81,7 @@ async def _write_booking(
         answer=AnswerDraft(owner.id, 201, bodies.reservation_body(reservation)),
         rules_versions={owner.id: owner.rules_version},
     )
-    return (await writes.write_changes(deps.pool, request)).created
+    return (await deps.calls.write(deps.pool, request)).created
 
 
 async def get(deps: Deps, agency_id: UUID, reservation_id: UUID) -> Reservation:

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from booking.domain.model import Property, PropertyTerms
 from booking.repository.terms import select_terms
-from runtime.postgres import Connection, Pool, transaction
+from runtime.postgres import Connection
 
 CAPACITY = 2000
 
@@ -24,17 +24,24 @@ class TermsCache:
         kept = self._kept.get(owner.id)
         if kept is None or kept[0] != owner.rules_version:
             kept = await select_terms(connection, owner.id) or (owner.rules_version, PropertyTerms())
-            self._kept[owner.id] = kept
-            if len(self._kept) > CAPACITY:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(owner.id)
+        self._keep(owner.id, kept)
         return kept[1]
 
-    async def outside(self, owner: Property, pool: Pool) -> PropertyTerms:
-        """`of` for who holds no connection; it takes one only when the terms moved."""
+    def known(self, property_id: UUID) -> int | None:
+        """The rules_version of the terms kept for a property."""
+        kept = self._kept.get(property_id)
+        return kept[0] if kept is not None else None
+
+    def seen(self, owner: Property, terms: PropertyTerms | None) -> PropertyTerms | None:
+        """The terms read with a property, kept; with None those kept before, if they are of its rules_version."""
+        if terms is not None:
+            self._keep(owner.id, (owner.rules_version, terms))
+            return terms
         kept = self._kept.get(owner.id)
-        if kept is not None and kept[0] == owner.rules_version:
-            self._kept.move_to_end(owner.id)
-            return kept[1]
-        async with transaction(pool, owner.agency_id) as connection:
-            return await self.of(owner, connection)
+        return kept[1] if kept is not None and kept[0] == owner.rules_version else None
+
+    def _keep(self, property_id: UUID, kept: tuple[int, PropertyTerms]) -> None:
+        self._kept[property_id] = kept
+        self._kept.move_to_end(property_id)
+        if len(self._kept) > CAPACITY:
+            self._kept.popitem(last=False)

@@ -12,6 +12,7 @@ from booking.domain.inventory import after, expire_overdue
 from booking.domain.model import Change, LedgerState
 from booking.repository import reads, writes
 from booking.repository.writes import AnswerDraft, Event, WriteRequest, Written
+from booking.service.grouping import LedgerCalls
 from booking.service.terms import TermsCache
 from contracts.topics import BOOKING_RESERVATIONS
 from runtime.idempotency import (
@@ -45,6 +46,7 @@ class Deps:
     pending_ttl: timedelta
     actor: str = "system"
     terms: TermsCache = field(default_factory=TermsCache)
+    calls: LedgerCalls = field(default_factory=LedgerCalls)
 
     def by(self, actor: str) -> "Deps":
         """The same on behalf of somebody: a token's subject, or the connection an OTA revision came by."""
@@ -61,6 +63,7 @@ class Decision:
 
 Decide = Callable[[Connection, LedgerState], Awaitable[Decision]]
 DecideOverSeveral = Callable[[Connection, Mapping[UUID, LedgerState]], Awaitable[Decision]]
+Require = Callable[[LedgerState], None]
 Finish = Callable[[Connection, Written], Awaitable[Record]]
 
 
@@ -146,7 +149,7 @@ async def replaying(
 
 
 async def keep_answer(connection: Connection, key: IdempotencyKey | None, answer: StoredAnswer) -> None:
-    """Store an answer that `write_changes` does not, last in its transaction; `replaying` meets `KeyWonElsewhere`."""
+    """Store an answer that `write_requests` does not, last in its transaction; `replaying` meets `KeyWonElsewhere`."""
     if key is None:
         return
     try:
