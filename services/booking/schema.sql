@@ -6,33 +6,96 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements WITH SCHEMA public;
 
 CREATE EXTENSION IF NOT EXISTS pg_trgm WITH SCHEMA public;
 
-CREATE FUNCTION public.booking_context(v_agency uuid, v_property uuid, v_check_in date, v_check_out date, v_guest uuid, v_email text, v_caller text, v_key text) RETURNS jsonb
+CREATE TYPE public.ledger_item AS (
+	request integer,
+	step integer,
+	agency_id uuid,
+	property_id uuid,
+	inventory_version bigint,
+	commit_version bigint,
+	shard smallint,
+	is_new boolean,
+	change jsonb
+);
+
+CREATE FUNCTION public.answer_body(v_answer jsonb, v_versions jsonb, v_now timestamp with time zone) RETURNS text
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT CASE
+        WHEN v_answer ? 'items' THEN
+            (v_answer->'body' || jsonb_build_object('bookings', (
+                SELECT jsonb_agg(stamped(item->'body', v_versions->(item->>'property_id'), v_now) ORDER BY position)
+                FROM jsonb_array_elements(v_answer->'items') WITH ORDINALITY AS listed (item, position))))::text
+        WHEN v_answer IS NOT NULL THEN
+            stamped(v_answer->'body', v_versions->(v_answer->>'property_id'), v_now)::text
+    END
+$$;
+
+CREATE FUNCTION public.answers_in_order(v_answers jsonb) RETURNS jsonb
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT jsonb_agg(answer ORDER BY place::integer) FROM jsonb_each(v_answers) AS answered (place, answer)
+$$;
+
+CREATE FUNCTION public.booking_contexts(questions jsonb) RETURNS jsonb
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
     AS $$
-    SELECT jsonb_build_object(
+    SELECT jsonb_agg(jsonb_build_object(
         'now', suite_now(),
         'answer', (SELECT jsonb_build_object('fingerprint', stored.fingerprint, 'status', stored.status,
                                              'body', stored.body)
                    FROM idempotency_keys AS stored
-                   WHERE stored.agency_id = v_agency AND stored.caller = v_caller AND stored.key = v_key
-                     AND stored.expires_at > suite_now()),
-        'property', (SELECT to_jsonb(property) || to_jsonb(version)
-                     FROM properties AS property
-                     JOIN inventory_versions AS version ON version.property_id = property.id
-                     WHERE property.id = v_property AND property.agency_id = v_agency),
+                   WHERE stored.agency_id = asked.agency_id AND stored.caller = asked.caller
+                     AND stored.key = asked.key AND stored.expires_at > suite_now()),
+        'property', owner.record,
+        'terms', CASE WHEN owner.rules_version IS DISTINCT FROM asked.rules_version THEN
+                     (SELECT to_jsonb(terms) FROM property_terms AS terms
+                      WHERE terms.property_id = asked.property_id AND owner.record IS NOT NULL) END,
         'guest_id', (SELECT guest.id FROM guests AS guest
-                     WHERE guest.agency_id = v_agency AND guest.deleted_at IS NULL
-                       AND (guest.id = v_guest OR guest.email_normalised = v_email)),
+                     WHERE guest.agency_id = asked.agency_id AND guest.deleted_at IS NULL
+                       AND (guest.id = asked.guest_id OR guest.email_normalised = asked.email)),
         'overlap', (SELECT jsonb_build_object('kind', taken.kind, 'start_date', lower(taken.stay),
                                               'end_date', upper(taken.stay))
                     FROM inventory_ranges AS taken
-                    JOIN properties AS owner ON owner.id = taken.property_id
-                    WHERE taken.property_id = v_property AND owner.agency_id = v_agency AND taken.state = 'active'
-                      AND taken.occupied && daterange(v_check_in, v_check_out + owner.preparation_days)
+                    WHERE taken.property_id = owner.property_id AND taken.state = 'active'
+                      AND taken.occupied && daterange(asked.check_in, asked.check_out + owner.preparation_days)
                       AND (taken.expires_at IS NULL OR taken.expires_at > suite_now())
-                    ORDER BY taken.occupied LIMIT 1))
+                    ORDER BY taken.occupied LIMIT 1)) ORDER BY place)
+    FROM ROWS FROM (jsonb_to_recordset(questions) AS (
+             agency_id uuid, property_id uuid, check_in date, check_out date, guest_id uuid, email text, caller text,
+             key text, rules_version bigint)) WITH ORDINALITY
+         AS asked (agency_id, property_id, check_in, check_out, guest_id, email, caller, key, rules_version, place)
+    LEFT JOIN LATERAL (
+        SELECT property.id AS property_id, property.preparation_days, version.rules_version,
+               to_jsonb(property) || to_jsonb(version) AS record
+        FROM properties AS property JOIN inventory_versions AS version ON version.property_id = property.id
+        WHERE property.id = asked.property_id AND property.agency_id = asked.agency_id) AS owner ON true
 $$;
+
+CREATE FUNCTION public.busy_requests(v_items public.ledger_item[], v_guests uuid[]) RETURNS jsonb
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    v_locked bigint[];
+    v_idle   uuid[];
+BEGIN
+    SELECT array_agg(lock_key) FILTER (WHERE pg_try_advisory_xact_lock(lock_key)) INTO v_locked
+    FROM (SELECT DISTINCT property_lock_key(property_id) AS lock_key FROM unnest(v_items)) AS wanted;
+    IF v_guests IS NOT NULL THEN
+        SELECT array_agg(id) INTO v_idle
+        FROM (SELECT id FROM guests WHERE id = ANY (v_guests) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED) AS locked;
+    END IF;
+    RETURN (
+        SELECT coalesce(jsonb_object_agg(request, '{"refused": "PM009"}'::jsonb), '{}')
+        FROM unnest(v_items) AS item
+        WHERE NOT property_lock_key(property_id) = ANY (coalesce(v_locked, '{}'))
+           OR (NOT change ? 'guest' AND change->'reservation'->>'guest_id' IS NOT NULL
+               AND NOT (change->'reservation'->>'guest_id')::uuid = ANY (coalesce(v_idle, '{}'))));
+END $$;
 
 CREATE TABLE public.reservations (
     id uuid NOT NULL,
@@ -136,6 +199,13 @@ CREATE FUNCTION public.guests_matching(v_agency uuid, v_text text) RETURNS SETOF
     LIMIT 1000
 $$;
 
+CREATE FUNCTION public.history_origin(request jsonb, change jsonb) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE
+    AS $$
+    SELECT jsonb_build_object('actor', request->>'actor', 'action', change->>'event_type',
+                              'trace_id', split_part(request->'trace'->>'traceparent', '-', 2))
+$$;
+
 CREATE FUNCTION public.miscounted_guests() RETURNS TABLE(guest_id uuid, agency_id uuid, stored jsonb, counted jsonb)
     LANGUAGE sql STABLE
     AS $$
@@ -173,29 +243,6 @@ CREATE FUNCTION public.miscounted_guests() RETURNS TABLE(guest_id uuid, agency_i
     FROM both_figures WHERE both_figures.stored <> both_figures.counted
 $$;
 
-CREATE FUNCTION public.occupy_range(v_agency uuid, v_property uuid, v_range jsonb, v_now timestamp with time zone) RETURNS void
-    LANGUAGE plpgsql
-    AS $$
-DECLARE
-    v_occupied constant daterange := daterange((v_range->>'occupied_start')::date, (v_range->>'occupied_end')::date);
-    v_other    inventory_ranges;
-BEGIN
-    INSERT INTO inventory_ranges (id, agency_id, property_id, kind, source_id, stay, occupied, expires_at, created_at)
-    VALUES ((v_range->>'id')::uuid, v_agency, v_property, v_range->>'kind', (v_range->>'source_id')::uuid,
-            daterange((v_range->>'stay_start')::date, (v_range->>'stay_end')::date), v_occupied,
-            (v_range->>'expires_at')::timestamptz, v_now)
-    ON CONFLICT DO NOTHING;
-    IF NOT FOUND THEN
-        SELECT * INTO v_other FROM inventory_ranges
-        WHERE property_id = v_property AND state = 'active' AND occupied && v_occupied
-        ORDER BY occupied LIMIT 1;
-        RAISE EXCEPTION USING ERRCODE = 'PM001', MESSAGE = 'nights are taken',
-            CONSTRAINT = 'inventory_ranges_no_overlap',
-            DETAIL = jsonb_build_object('kind', v_other.kind, 'start_date', lower(v_other.stay),
-                                        'end_date', upper(v_other.stay))::text;
-    END IF;
-END $$;
-
 CREATE FUNCTION public.property_lock_key(property_id uuid) RETURNS bigint
     LANGUAGE sql IMMUTABLE STRICT
     AS $$SELECT hashtextextended(property_id::text, 0)$$;
@@ -228,6 +275,27 @@ CREATE FUNCTION public.suite_now() RETURNS timestamp with time zone
     LANGUAGE sql STABLE
     AS $$SELECT now()$$;
 
+CREATE FUNCTION public.taken_nights(v_lost jsonb, waits boolean) RETURNS jsonb
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    v_answers jsonb;
+BEGIN
+    SELECT jsonb_object_agg(lost.request, jsonb_build_object('refused', 'PM001', 'detail', jsonb_build_object(
+               'kind', other.kind, 'start_date', lower(other.stay), 'end_date', upper(other.stay))))
+    INTO v_answers
+    FROM jsonb_to_recordset(v_lost) AS lost (request integer, property_id uuid, occupied daterange)
+    LEFT JOIN LATERAL (
+        SELECT * FROM inventory_ranges AS taken
+        WHERE taken.property_id = lost.property_id AND taken.state = 'active' AND taken.occupied && lost.occupied
+        ORDER BY taken.occupied LIMIT 1) AS other ON true;
+    IF waits THEN
+        RAISE EXCEPTION USING ERRCODE = 'PM001', MESSAGE = 'nights are taken',
+            CONSTRAINT = 'inventory_ranges_no_overlap', DETAIL = (v_answers->'1'->'detail')::text;
+    END IF;
+    RETURN v_answers;
+END $$;
+
 CREATE FUNCTION public.write_block(v_row jsonb, v_version bigint, v_now timestamp with time zone) RETURNS void
     LANGUAGE sql
     AS $$
@@ -239,180 +307,6 @@ CREATE FUNCTION public.write_block(v_row jsonb, v_version bigint, v_now timestam
         start_date = excluded.start_date, end_date = excluded.end_date, reason = excluded.reason,
         active = excluded.active, inventory_version = v_version, updated_at = v_now;
 $$;
-
-CREATE FUNCTION public.write_changes(request jsonb) RETURNS jsonb
-    LANGUAGE plpgsql
-    AS $$
-DECLARE
-    v_agency     constant uuid := request->>'agency_id';
-    v_now        constant timestamptz := suite_now();
-    v_key        constant jsonb := request->'idempotency';
-    v_expected   jsonb;
-    v_change     jsonb;
-    v_range      jsonb;
-    v_stored     idempotency_keys;
-    v_property   uuid;
-    v_current    inventory_versions;
-    v_version    bigint;
-    v_versions   jsonb := '{}';
-    v_commits    jsonb := '{}';
-    v_shards     jsonb := '{}';
-    v_count      bigint;
-    v_release    uuid[];
-    v_row        jsonb;
-    v_body       text;
-    v_origin     constant jsonb := jsonb_build_object('actor', request->>'actor', 'trace_id',
-                                                      split_part(request->'trace'->>'traceparent', '-', 2));
-BEGIN
-    PERFORM set_config('app.agency_id', v_agency::text, true);
-
-    -- Locks first, sorted, in a statement of their own: what follows reads after them.
-    PERFORM pg_advisory_xact_lock(sorted.lock_key)
-    FROM (SELECT DISTINCT property_lock_key((change->>'property_id')::uuid) AS lock_key
-          FROM jsonb_array_elements(request->'changes') AS change ORDER BY 1) AS sorted;
-
-    -- Guests after properties, sorted too: a change may count for one guest and against another.
-    IF jsonb_array_length(request->'changes') > 1 THEN
-        PERFORM FROM guests
-        WHERE id IN (SELECT (change->'reservation'->>'guest_id')::uuid
-                     FROM jsonb_array_elements(request->'changes') AS change)
-        ORDER BY id FOR NO KEY UPDATE;
-    END IF;
-
-    IF v_key IS NOT NULL THEN
-        SELECT * INTO v_stored FROM idempotency_keys
-        WHERE agency_id = v_agency AND caller = v_key->>'caller' AND key = v_key->>'key' AND expires_at > v_now;
-        IF FOUND THEN
-            IF v_stored.fingerprint <> v_key->>'fingerprint' THEN
-                RAISE EXCEPTION USING ERRCODE = 'PM003', MESSAGE = 'idempotency key used with another request';
-            END IF;
-            RETURN jsonb_build_object('replayed', true, 'status', v_stored.status, 'body', v_stored.body);
-        END IF;
-    END IF;
-
-    FOR v_property, v_count IN
-        SELECT (change->>'property_id')::uuid, count(*)
-        FROM jsonb_array_elements(request->'changes') AS change GROUP BY 1
-    LOOP
-        SELECT * INTO v_current FROM inventory_versions
-        WHERE property_id = v_property AND agency_id = v_agency;
-        IF NOT FOUND THEN
-            v_current.inventory_version := 0;
-        END IF;
-        v_versions := v_versions || jsonb_build_object(v_property::text, v_current.inventory_version);
-        v_commits := v_commits || jsonb_build_object(v_property::text, v_current.inventory_version + v_count);
-        v_shards := v_shards || jsonb_build_object(v_property::text, v_current.shard);
-        v_expected := request->'rules_versions'->(v_property::text);
-        IF v_expected IS NOT NULL THEN
-            IF v_current.rules_version IS DISTINCT FROM v_expected::bigint THEN
-                RAISE EXCEPTION USING ERRCODE = 'PM002', MESSAGE = 'stay rules or prices moved since they were judged';
-            END IF;
-            -- Judged without the lock: overdue holds were not expired yet.
-            PERFORM FROM inventory_ranges
-            WHERE property_id = v_property AND state = 'active' AND expires_at <= v_now;
-            IF FOUND THEN
-                RAISE EXCEPTION USING ERRCODE = 'PM006', MESSAGE = 'overdue holds must be expired first';
-            END IF;
-        END IF;
-    END LOOP;
-
-    -- All releases come before all occupations: a conflict range may pass from one waiting stay to another.
-    SELECT array_agg(released.id::uuid) INTO v_release
-    FROM jsonb_array_elements(request->'changes') AS change,
-         jsonb_array_elements_text(change->'release') AS released (id);
-    IF v_release IS NOT NULL THEN
-        UPDATE inventory_ranges SET state = 'released', released_at = v_now
-        WHERE id = ANY (v_release) AND agency_id = v_agency AND state = 'active';
-        GET DIAGNOSTICS v_count = ROW_COUNT;
-        IF v_count <> cardinality(v_release) THEN
-            RAISE EXCEPTION USING ERRCODE = 'PM007', MESSAGE = 'a range to release is not active any more';
-        END IF;
-    END IF;
-
-    FOR v_change IN SELECT * FROM jsonb_array_elements(request->'changes')
-    LOOP
-        v_property := v_change->>'property_id';
-        v_version := (v_versions->>v_property::text)::bigint + 1;
-        v_versions := v_versions || jsonb_build_object(v_property::text, v_version);
-
-        IF v_change ? 'property' THEN
-            v_shards := v_shards || jsonb_build_object(v_property::text, v_change->'shard');
-            PERFORM write_property(v_change->'property', v_version, (v_change->>'shard')::smallint, v_now);
-        ELSE
-            UPDATE inventory_versions SET inventory_version = v_version
-            WHERE property_id = v_property AND agency_id = v_agency;
-            IF NOT FOUND THEN
-                RAISE EXCEPTION USING ERRCODE = 'PM008', MESSAGE = 'the property does not exist';
-            END IF;
-        END IF;
-
-        FOR v_range IN SELECT * FROM jsonb_array_elements(v_change->'occupy')
-        LOOP
-            PERFORM occupy_range(v_agency, v_property, v_range, v_now);
-        END LOOP;
-
-        IF v_change ? 'guest' THEN
-            PERFORM write_guest(v_change->'guest', v_now);
-        END IF;
-        IF v_change ? 'reservation' THEN
-            PERFORM write_reservation(v_change->'reservation', v_version, v_now,
-                                      v_origin || jsonb_build_object('action', v_change->>'event_type'));
-        END IF;
-        IF v_change ? 'block' THEN
-            PERFORM write_block(v_change->'block', v_version, v_now);
-        END IF;
-        IF v_change ? 'hold' THEN
-            PERFORM write_hold(v_change->'hold', v_version, v_now);
-        END IF;
-        IF v_change ? 'conflict' THEN
-            PERFORM write_conflict(v_change->'conflict', v_now);
-        END IF;
-        IF v_change ? 'revision' THEN
-            INSERT INTO channel_revisions
-            SELECT made.* FROM jsonb_populate_record(NULL::channel_revisions,
-                v_change->'revision' || jsonb_build_object('decided_at', v_now)) AS made
-            ON CONFLICT DO NOTHING;
-        END IF;
-
-        INSERT INTO outbox (event_id, topic, shard, key, type, subject, agency_id, occurred_at, data,
-                            traceparent, tracestate)
-        VALUES ((v_change->>'event_id')::uuid, request->>'topic', (v_shards->>v_property::text)::smallint,
-                v_property::text, v_change->>'event_type', v_change->>'subject', v_agency, v_now,
-                v_change->'data' || jsonb_build_object(
-                    'inventory_version', v_version,
-                    'commit_version', (v_commits->>v_property::text)::bigint)
-                    || CASE WHEN v_change ? 'property' THEN jsonb_build_object('rules_version', v_version)
-                            ELSE '{}'::jsonb END,
-                request->'trace'->>'traceparent', request->'trace'->>'tracestate');
-    END LOOP;
-
-    v_row := request->'answer';
-    IF v_row ? 'items' THEN
-        SELECT (v_row->'body' || jsonb_build_object('bookings', jsonb_agg(
-                   stamped(item->'body', v_versions->(item->>'property_id'), v_now) ORDER BY position)))::text
-        INTO v_body
-        FROM jsonb_array_elements(v_row->'items') WITH ORDINALITY AS listed (item, position);
-    ELSIF v_row IS NOT NULL THEN
-        v_body := stamped(v_row->'body', v_versions->(v_row->>'property_id'), v_now)::text;
-    END IF;
-
-    -- The key comes last: a concurrent request with the same key waits here for our outcome.
-    IF v_key IS NOT NULL THEN
-        INSERT INTO idempotency_keys (agency_id, caller, key, fingerprint, status, body)
-        VALUES (v_agency, v_key->>'caller', v_key->>'key', v_key->>'fingerprint', (v_row->>'status')::smallint, v_body)
-        -- A key that ran out and was not purged yet is free again.
-        ON CONFLICT (agency_id, caller, key) DO UPDATE SET
-            fingerprint = excluded.fingerprint, status = excluded.status, body = excluded.body,
-            created_at = excluded.created_at, expires_at = excluded.expires_at
-        WHERE idempotency_keys.expires_at <= v_now;
-        IF NOT FOUND THEN
-            RAISE EXCEPTION USING ERRCODE = 'PM004', MESSAGE = 'idempotency key won by a concurrent request';
-        END IF;
-    END IF;
-
-    RETURN jsonb_build_object('replayed', false, 'status', v_row->'status', 'body', v_body,
-                              'versions', v_versions, 'now', v_now);
-END $$;
 
 CREATE FUNCTION public.write_conflict(v_row jsonb, v_now timestamp with time zone) RETURNS void
     LANGUAGE sql
@@ -428,15 +322,31 @@ CREATE FUNCTION public.write_conflict(v_row jsonb, v_now timestamp with time zon
         closed_at = excluded.closed_at;
 $$;
 
-CREATE FUNCTION public.write_guest(v_row jsonb, v_now timestamp with time zone) RETURNS void
+CREATE FUNCTION public.write_guests(v_items public.ledger_item[], v_now timestamp with time zone) RETURNS void
     LANGUAGE plpgsql
     AS $$
+DECLARE
+    v_count bigint;
 BEGIN
-    INSERT INTO guests (id, agency_id, name, email, email_normalised, phone, created_at, updated_at)
-    SELECT (v_row->>'id')::uuid, (v_row->>'agency_id')::uuid, v_row->>'name', v_row->>'email',
-           v_row->>'email_normalised', v_row->>'phone', v_now, v_now
+    INSERT INTO guests (id, agency_id, name, email, email_normalised, phone, created_at, updated_at, total_bookings,
+                        total_spent, first_booking_at, last_booking_at)
+    SELECT made.id, made.agency_id, made.name, made.email, made.email_normalised, made.phone, v_now, v_now,
+           counted::integer,
+           CASE WHEN counted AND stay->>'total_amount_minor' IS NOT NULL
+                THEN jsonb_build_object(stay->>'currency', stay->'total_amount_minor') ELSE '{}' END,
+           CASE WHEN counted THEN v_now END, CASE WHEN counted THEN v_now END
+    FROM unnest(v_items) AS item
+    CROSS JOIN LATERAL jsonb_to_record(item.change->'guest') AS made (
+        id uuid, agency_id uuid, name text, email text, email_normalised text, phone text)
+    CROSS JOIN LATERAL (
+        SELECT item.change->'reservation' AS stay,
+               coalesce(item.is_new AND counts_for_guest(item.change->'reservation'->>'status'), false) AS counted
+    ) AS figures
+    WHERE item.change ? 'guest'
+    ORDER BY made.agency_id, made.email_normalised
     ON CONFLICT DO NOTHING;
-    IF NOT FOUND THEN
+    GET DIAGNOSTICS v_count = ROW_COUNT;
+    IF v_count <> (SELECT count(*) FROM unnest(v_items) WHERE change ? 'guest') THEN
         RAISE EXCEPTION USING ERRCODE = 'PM005', MESSAGE = 'a guest with this e-mail appeared meanwhile';
     END IF;
 END $$;
@@ -453,6 +363,20 @@ CREATE FUNCTION public.write_hold(v_row jsonb, v_version bigint, v_now timestamp
         updated_at = v_now;
 $$;
 
+CREATE FUNCTION public.write_others(v_items public.ledger_item[], v_now timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    PERFORM write_block(change->'block', inventory_version, v_now) FROM unnest(v_items) WHERE change ? 'block';
+    PERFORM write_hold(change->'hold', inventory_version, v_now) FROM unnest(v_items) WHERE change ? 'hold';
+    PERFORM write_conflict(change->'conflict', v_now) FROM unnest(v_items) WHERE change ? 'conflict';
+    INSERT INTO channel_revisions
+    SELECT made.* FROM unnest(v_items) AS item, jsonb_populate_record(NULL::channel_revisions,
+        item.change->'revision' || jsonb_build_object('decided_at', v_now)) AS made
+    WHERE item.change ? 'revision'
+    ON CONFLICT DO NOTHING;
+END $$;
+
 CREATE FUNCTION public.write_property(v_row jsonb, v_version bigint, v_shard smallint, v_now timestamp with time zone) RETURNS void
     LANGUAGE plpgsql
     AS $$
@@ -465,7 +389,8 @@ BEGIN
         max_occupancy = excluded.max_occupancy, location = excluded.location, amenities = excluded.amenities,
         preparation_days = excluded.preparation_days, lead_time_hours = excluded.lead_time_hours,
         booking_window_days = excluded.booking_window_days, check_in_time = excluded.check_in_time,
-        check_out_time = excluded.check_out_time, active = excluded.active, updated_at = v_now;
+        check_out_time = excluded.check_out_time, active = excluded.active, deleted_at = excluded.deleted_at,
+        updated_at = v_now;
     INSERT INTO inventory_versions (property_id, agency_id, shard, inventory_version, rules_version)
     VALUES ((v_row->>'id')::uuid, (v_row->>'agency_id')::uuid, v_shard, v_version, v_version)
     ON CONFLICT (property_id) DO UPDATE SET inventory_version = v_version, rules_version = v_version;
@@ -478,6 +403,215 @@ BEGIN
     END IF;
 END $$;
 
+CREATE FUNCTION public.write_requests(requests jsonb, waits boolean) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+DECLARE
+    v_now             constant timestamptz := suite_now();
+    v_answers         jsonb := '{}';
+    v_items           ledger_item[];
+    v_agencies        text;
+    v_guests          uuid[];
+    v_releases        boolean;
+    v_has_guest       boolean;
+    v_has_reservation boolean;
+    v_has_other       boolean;
+    v_release         uuid[];
+    v_lost            jsonb;
+    v_count           bigint;
+    v_written         bigint;
+BEGIN
+    SELECT array_agg(ROW(place, step, (asked->>'agency_id')::uuid, (change->>'property_id')::uuid, NULL, NULL,
+                         (change->>'shard')::smallint, is_new, change)::ledger_item ORDER BY place, step),
+           string_agg(DISTINCT asked->>'agency_id', ','),
+           array_agg(DISTINCT (change->'reservation'->>'guest_id')::uuid)
+               FILTER (WHERE change->'reservation'->>'guest_id' IS NOT NULL AND NOT change ? 'guest'),
+           bool_or(jsonb_array_length(change->'release') > 0), bool_or(change ? 'guest'),
+           bool_or(change ? 'reservation'),
+           bool_or(change ?| ARRAY['property', 'block', 'hold', 'conflict', 'revision'])
+    INTO v_items, v_agencies, v_guests, v_releases, v_has_guest, v_has_reservation, v_has_other
+    FROM jsonb_array_elements(requests) WITH ORDINALITY AS listed (asked, place)
+    CROSS JOIN LATERAL jsonb_array_elements(asked->'changes') WITH ORDINALITY AS decided (change, step)
+    CROSS JOIN LATERAL (
+        SELECT change ? 'reservation' AND NOT change->'reservation' ? 'created_at' AND NOT EXISTS (
+                   SELECT FROM jsonb_array_elements(asked->'changes') WITH ORDINALITY AS earlier (made, nr)
+                   WHERE nr < step AND made->'reservation'->'id' = change->'reservation'->'id') AS is_new) AS told;
+    v_agencies := set_config('app.agency_id', v_agencies, true);
+
+    -- Locks first, sorted, in a statement of their own: what follows reads after them. Guests after properties.
+    IF waits THEN
+        PERFORM pg_advisory_xact_lock(sorted.lock_key)
+        FROM (SELECT DISTINCT property_lock_key(property_id) AS lock_key FROM unnest(v_items) ORDER BY 1) AS sorted;
+        IF v_guests IS NOT NULL THEN
+            PERFORM FROM guests WHERE id = ANY (v_guests) ORDER BY id FOR NO KEY UPDATE;
+        END IF;
+    ELSE
+        IF EXISTS (SELECT FROM unnest(v_items)
+                   WHERE step > 1 OR NOT is_new OR jsonb_array_length(change->'release') > 0
+                      OR jsonb_array_length(change->'occupy') > 1)
+        THEN
+            RAISE EXCEPTION USING ERRCODE = 'PM010', MESSAGE = 'only requests for one new reservation are grouped';
+        END IF;
+        v_answers := busy_requests(v_items, v_guests);
+    END IF;
+
+    -- Materialized: under row security only plain columns may be compared before the policy, and so by an index.
+    WITH asked AS MATERIALIZED (
+        SELECT place, (request->>'agency_id')::uuid AS agency_id, request->'idempotency'->>'caller' AS caller,
+               request->'idempotency'->>'key' AS key, request->'idempotency'->>'fingerprint' AS fingerprint
+        FROM jsonb_array_elements(requests) WITH ORDINALITY AS listed (request, place)
+        WHERE request ? 'idempotency'
+    )
+    SELECT v_answers || coalesce(jsonb_object_agg(place, CASE
+               WHEN stored.fingerprint <> asked.fingerprint THEN '{"refused": "PM003"}'::jsonb
+               ELSE jsonb_build_object('replayed', true, 'status', stored.status, 'body', stored.body) END), '{}')
+    INTO v_answers
+    FROM asked
+    JOIN idempotency_keys AS stored
+      ON stored.agency_id = asked.agency_id AND stored.caller = asked.caller AND stored.key = asked.key
+     AND stored.expires_at > v_now;
+
+    SELECT array_agg(ROW(item.request, item.step, item.agency_id, item.property_id,
+                         coalesce(current.inventory_version, 0), NULL, coalesce(item.shard, current.shard),
+                         item.is_new, item.change)::ledger_item ORDER BY item.request, item.step)
+               FILTER (WHERE refusal IS NULL),
+           v_answers || coalesce(jsonb_object_agg(item.request, jsonb_build_object('refused', refusal))
+               FILTER (WHERE refusal IS NOT NULL), '{}')
+    INTO v_items, v_answers
+    FROM unnest(v_items) AS item
+    LEFT JOIN inventory_versions AS current
+           ON current.property_id = item.property_id AND current.agency_id = item.agency_id
+    CROSS JOIN LATERAL (
+        SELECT (requests->(item.request - 1)->'rules_versions'->>(item.property_id::text))::bigint AS judged_at
+    ) AS judged
+    CROSS JOIN LATERAL (
+        SELECT CASE
+            WHEN current.property_id IS NULL AND NOT item.change ? 'property' THEN 'PM008'
+            WHEN judged_at IS NULL THEN NULL
+            WHEN current.rules_version IS DISTINCT FROM judged_at THEN 'PM002'
+            -- Judged without the lock: overdue holds were not expired yet.
+            WHEN EXISTS (SELECT FROM inventory_ranges AS held
+                         WHERE held.property_id = item.property_id AND held.state = 'active'
+                           AND held.expires_at <= v_now) THEN 'PM006'
+        END AS refusal
+    ) AS checked
+    WHERE NOT v_answers ? item.request::text;
+    IF v_items IS NULL OR (waits AND v_answers <> '{}') THEN
+        RETURN answers_in_order(v_answers);
+    END IF;
+
+    -- All releases come before all occupations: a conflict range may pass from one waiting stay to another.
+    IF v_releases THEN
+        SELECT array_agg(released.id::uuid) INTO v_release
+        FROM unnest(v_items) AS item, jsonb_array_elements_text(item.change->'release') AS released (id);
+        UPDATE inventory_ranges SET state = 'released', released_at = v_now
+        WHERE id = ANY (v_release) AND agency_id = v_items[1].agency_id AND state = 'active';
+        GET DIAGNOSTICS v_count = ROW_COUNT;
+        IF v_count <> cardinality(v_release) THEN
+            RAISE EXCEPTION USING ERRCODE = 'PM007', MESSAGE = 'a range to release is not active any more';
+        END IF;
+    END IF;
+
+    WITH wanted AS MATERIALIZED (
+        SELECT item.request, item.agency_id, item.property_id, asked.*,
+               daterange(asked.occupied_start, asked.occupied_end) AS occupied
+        FROM unnest(v_items) AS item,
+             jsonb_to_recordset(item.change->'occupy') AS asked (
+                 id uuid, kind text, source_id uuid, stay_start date, stay_end date, occupied_start date,
+                 occupied_end date, expires_at timestamptz)
+    ), won AS (
+        INSERT INTO inventory_ranges (id, agency_id, property_id, kind, source_id, stay, occupied, expires_at,
+                                      created_at)
+        SELECT id, agency_id, property_id, kind, source_id, daterange(stay_start, stay_end), occupied, expires_at, v_now
+        FROM wanted
+        ON CONFLICT DO NOTHING
+        RETURNING id
+    )
+    SELECT jsonb_agg(jsonb_build_object('request', request, 'property_id', property_id, 'occupied', occupied))
+    INTO v_lost
+    FROM wanted WHERE NOT EXISTS (SELECT FROM won WHERE won.id = wanted.id);
+    IF v_lost IS NOT NULL THEN
+        v_answers := v_answers || taken_nights(v_lost, waits);
+        SELECT array_agg(item ORDER BY item.request, item.step) INTO v_items
+        FROM unnest(v_items) AS item WHERE NOT v_answers ? item.request::text;
+        IF v_items IS NULL THEN
+            RETURN answers_in_order(v_answers);
+        END IF;
+    END IF;
+
+    -- From here on all that is left of the call is written, or nothing.
+    SELECT array_agg(ROW(request, step, agency_id, property_id, inventory_version + nr, inventory_version + changes, shard,
+                         is_new, change)::ledger_item ORDER BY request, step)
+    INTO v_items
+    FROM (SELECT item.*, row_number() OVER (PARTITION BY property_id ORDER BY request, step) AS nr,
+                 count(*) OVER (PARTITION BY property_id) AS changes
+          FROM unnest(v_items) AS item) AS numbered;
+    IF v_has_other THEN
+        PERFORM write_property(change->'property', inventory_version, shard, v_now)
+        FROM unnest(v_items) WHERE change ? 'property';
+    END IF;
+    UPDATE inventory_versions AS version SET inventory_version = moved.commit_version
+    FROM (SELECT DISTINCT property_id, commit_version FROM unnest(v_items)) AS moved
+    WHERE version.property_id = moved.property_id;
+
+    IF v_has_guest THEN
+        PERFORM write_guests(v_items, v_now);
+    END IF;
+    IF v_has_reservation THEN
+        PERFORM write_reservations(requests, v_items, v_guests IS NOT NULL, v_now);
+    END IF;
+    IF v_has_other THEN
+        PERFORM write_others(v_items, v_now);
+    END IF;
+
+    INSERT INTO outbox (event_id, topic, shard, key, type, subject, agency_id, occurred_at, data, traceparent,
+                        tracestate)
+    SELECT (change->>'event_id')::uuid, asked->>'topic', shard, property_id, change->>'event_type', change->>'subject',
+           agency_id, v_now,
+           change->'data' || jsonb_build_object('inventory_version', inventory_version, 'commit_version', commit_version)
+               || CASE WHEN change ? 'property' THEN jsonb_build_object('rules_version', inventory_version)
+                       ELSE '{}' END,
+           asked->'trace'->>'traceparent', asked->'trace'->>'tracestate'
+    FROM unnest(v_items) AS item CROSS JOIN LATERAL (SELECT requests->(item.request - 1) AS asked) AS origin
+    ORDER BY request, step;
+
+    SELECT v_answers || jsonb_object_agg(request, jsonb_build_object(
+               'replayed', false, 'status', asked->'answer'->'status', 'versions', versions,
+               'body', answer_body(asked->'answer', versions, v_now))),
+           count(*) FILTER (WHERE asked ? 'idempotency')
+    INTO v_answers, v_count
+    FROM (SELECT request, requests->(request - 1) AS asked, jsonb_object_agg(property_id, version) AS versions
+          FROM (SELECT request, property_id, max(inventory_version) AS version
+                FROM unnest(v_items) GROUP BY request, property_id) AS latest
+          GROUP BY request) AS written;
+
+    -- Keys come last: a concurrent request with the same key waits here for our outcome.
+    IF v_count > 0 THEN
+        INSERT INTO idempotency_keys (agency_id, caller, key, fingerprint, status, body)
+        SELECT (asked->>'agency_id')::uuid, used->>'caller', used->>'key', used->>'fingerprint',
+               (answer->>'status')::smallint, answer->>'body'
+        FROM (SELECT DISTINCT request FROM unnest(v_items)) AS written
+        CROSS JOIN LATERAL (SELECT requests->(request - 1) AS asked, v_answers->(request::text) AS answer) AS origin
+        CROSS JOIN LATERAL (SELECT asked->'idempotency' AS used) AS keyed
+        WHERE asked ? 'idempotency'
+        ORDER BY 1, 2, 3
+        -- A key that ran out and was not purged yet is free again.
+        ON CONFLICT (agency_id, caller, key) DO UPDATE SET
+            fingerprint = excluded.fingerprint, status = excluded.status, body = excluded.body,
+            created_at = excluded.created_at, expires_at = excluded.expires_at
+        WHERE idempotency_keys.expires_at <= v_now;
+        GET DIAGNOSTICS v_written = ROW_COUNT;
+        IF v_written <> v_count THEN
+            RAISE EXCEPTION USING ERRCODE = 'PM004', MESSAGE = 'idempotency key won by a concurrent request';
+        END IF;
+    END IF;
+    RETURN answers_in_order(v_answers);
+END $$;
+
 CREATE FUNCTION public.write_reservation(v_row jsonb, v_version bigint, v_now timestamp with time zone, v_origin jsonb) RETURNS void
     LANGUAGE plpgsql
     AS $$
@@ -487,43 +621,71 @@ DECLARE
     v_old    jsonb;
     v_new    jsonb;
 BEGIN
-    -- A new record has no instant of creation yet.
-    IF v_row ? 'created_at' THEN
-        SELECT * INTO v_before FROM reservations WHERE id = (v_row->>'id')::uuid;
-    END IF;
-    INSERT INTO reservations
-    SELECT made.* FROM jsonb_populate_record(NULL::reservations,
-        jsonb_build_object('created_at', v_now) || v_row
-        || jsonb_build_object('inventory_version', v_version, 'updated_at', v_now)) AS made
-    ON CONFLICT (id) DO UPDATE SET
-        property_id = excluded.property_id, guest_id = excluded.guest_id, check_in = excluded.check_in,
-        check_out = excluded.check_out, status = excluded.status, ota_name = excluded.ota_name,
-        adults = excluded.adults, children = excluded.children, infants = excluded.infants,
-        total_amount_minor = excluded.total_amount_minor, currency = excluded.currency, notes = excluded.notes,
-        hold_expires_at = excluded.hold_expires_at, cancelled_at = excluded.cancelled_at,
-        cancel_reason = excluded.cancel_reason, checked_in_at = excluded.checked_in_at,
-        checked_out_at = excluded.checked_out_at, rating = excluded.rating, inventory_version = v_version,
-        updated_at = v_now
-    RETURNING * INTO v_after;
+    SELECT * INTO v_before FROM reservations WHERE id = (v_row->>'id')::uuid;
+    UPDATE reservations AS stored SET
+        property_id = made.property_id, guest_id = made.guest_id, check_in = made.check_in,
+        check_out = made.check_out, status = made.status, ota_name = made.ota_name, adults = made.adults,
+        children = made.children, infants = made.infants, total_amount_minor = made.total_amount_minor,
+        currency = made.currency, notes = made.notes, hold_expires_at = made.hold_expires_at,
+        cancelled_at = made.cancelled_at, cancel_reason = made.cancel_reason, checked_in_at = made.checked_in_at,
+        checked_out_at = made.checked_out_at, rating = made.rating, inventory_version = v_version, updated_at = v_now
+    FROM jsonb_populate_record(NULL::reservations, v_row) AS made
+    WHERE stored.id = v_before.id
+    RETURNING stored.* INTO v_after;
 
-    IF v_before.id IS NULL THEN
-        v_new := jsonb_strip_nulls(v_row - ARRAY['id', 'agency_id', 'connection_id']);
-    ELSE
-        v_old := to_jsonb(v_before) - ARRAY['inventory_version', 'updated_at'];
-        SELECT jsonb_object_agg(key, v_old->key), jsonb_object_agg(key, value) INTO v_old, v_new
-        FROM jsonb_each(to_jsonb(v_after) - ARRAY['inventory_version', 'updated_at'])
-        WHERE value IS DISTINCT FROM v_old->key;
-    END IF;
+    v_old := to_jsonb(v_before) - ARRAY['inventory_version', 'updated_at'];
+    SELECT jsonb_object_agg(key, v_old->key), jsonb_object_agg(key, value) INTO v_old, v_new
+    FROM jsonb_each(to_jsonb(v_after) - ARRAY['inventory_version', 'updated_at'])
+    WHERE value IS DISTINCT FROM v_old->key;
     INSERT INTO reservation_history (agency_id, reservation_id, property_id, inventory_version, action, actor,
                                      trace_id, at, before, after)
     VALUES (v_after.agency_id, v_after.id, v_after.property_id, v_version, v_origin->>'action', v_origin->>'actor',
             v_origin->>'trace_id', v_now, v_old, coalesce(v_new, '{}'));
 
-    IF v_before.guest_id IS NOT NULL THEN
-        PERFORM count_for_guest(v_before, -1, v_now);
+    IF (v_before.guest_id, counts_for_guest(v_before.status), v_before.total_amount_minor, v_before.currency,
+        v_before.rating)
+       IS DISTINCT FROM
+       (v_after.guest_id, counts_for_guest(v_after.status), v_after.total_amount_minor, v_after.currency,
+        v_after.rating)
+    THEN
+        IF v_before.guest_id IS NOT NULL THEN
+            PERFORM count_for_guest(v_before, -1, v_now);
+        END IF;
+        IF v_after.guest_id IS NOT NULL THEN
+            PERFORM count_for_guest(v_after, 1, v_now);
+        END IF;
     END IF;
-    IF v_after.guest_id IS NOT NULL THEN
-        PERFORM count_for_guest(v_after, 1, v_now);
+END $$;
+
+CREATE FUNCTION public.write_reservations(requests jsonb, v_items public.ledger_item[], v_known boolean, v_now timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    INSERT INTO reservations
+    SELECT made.* FROM unnest(v_items) AS item, jsonb_populate_record(NULL::reservations,
+        item.change->'reservation' || jsonb_build_object(
+            'created_at', v_now, 'updated_at', v_now, 'inventory_version', item.inventory_version)) AS made
+    WHERE item.is_new;
+    INSERT INTO reservation_history (agency_id, reservation_id, property_id, inventory_version, action, actor,
+                                     trace_id, at, before, after)
+    SELECT agency_id, (change->'reservation'->>'id')::uuid, property_id, inventory_version, origin->>'action',
+           origin->>'actor', origin->>'trace_id', v_now, NULL,
+           jsonb_strip_nulls((change->'reservation') - ARRAY['id', 'agency_id', 'connection_id'])
+    FROM unnest(v_items) AS item
+    CROSS JOIN LATERAL (SELECT history_origin(requests->(item.request - 1), item.change) AS origin) AS known
+    WHERE item.is_new ORDER BY request, step;
+    IF v_known THEN
+        PERFORM count_for_guest(stored, 1, v_now)
+        FROM reservations AS stored
+        WHERE stored.id = ANY (ARRAY(SELECT (change->'reservation'->>'id')::uuid FROM unnest(v_items)
+                                     WHERE is_new AND NOT change ? 'guest'))
+          AND stored.guest_id IS NOT NULL
+        ORDER BY stored.guest_id;
+    END IF;
+    IF EXISTS (SELECT FROM unnest(v_items) WHERE change ? 'reservation' AND NOT is_new) THEN
+        PERFORM write_reservation(change->'reservation', inventory_version, v_now,
+                                  history_origin(requests->(request - 1), change))
+        FROM unnest(v_items) WHERE change ? 'reservation' AND NOT is_new;
     END IF;
 END $$;
 
@@ -844,6 +1006,7 @@ CREATE TABLE public.properties (
     active boolean DEFAULT true NOT NULL,
     created_at timestamp with time zone NOT NULL,
     updated_at timestamp with time zone NOT NULL,
+    deleted_at timestamp with time zone,
     CONSTRAINT properties_booking_window_days_check CHECK (((booking_window_days >= 1) AND (booking_window_days <= 730))),
     CONSTRAINT properties_lead_time_hours_check CHECK ((lead_time_hours >= 0)),
     CONSTRAINT properties_max_occupancy_check CHECK ((max_occupancy >= 1)),
@@ -861,6 +1024,25 @@ CREATE TABLE public.property_terms (
 );
 
 ALTER TABLE ONLY public.property_terms FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.quotes (
+    id uuid NOT NULL,
+    agency_id uuid NOT NULL,
+    property_id uuid NOT NULL,
+    hold_id uuid,
+    check_in date NOT NULL,
+    check_out date NOT NULL,
+    adults smallint NOT NULL,
+    children smallint NOT NULL,
+    infants smallint NOT NULL,
+    currency text NOT NULL,
+    total_minor bigint,
+    created_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    CONSTRAINT quotes_check CHECK ((check_out > check_in))
+);
+
+ALTER TABLE ONLY public.quotes FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE public.refresh_tokens (
     family_id uuid NOT NULL,
@@ -1002,6 +1184,9 @@ ALTER TABLE ONLY public.properties
 ALTER TABLE ONLY public.property_terms
     ADD CONSTRAINT property_terms_pkey PRIMARY KEY (property_id);
 
+ALTER TABLE ONLY public.quotes
+    ADD CONSTRAINT quotes_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.refresh_tokens
     ADD CONSTRAINT refresh_tokens_pkey PRIMARY KEY (family_id);
 
@@ -1068,6 +1253,10 @@ CREATE INDEX outbox_unsent ON public.outbox USING btree (shard, id) WHERE (sent_
 
 CREATE INDEX properties_newest ON public.properties USING btree (agency_id, created_at DESC, id DESC);
 
+CREATE INDEX quotes_live ON public.quotes USING btree (property_id, expires_at);
+
+CREATE INDEX quotes_over ON public.quotes USING btree (expires_at);
+
 CREATE INDEX refresh_tokens_expires_at ON public.refresh_tokens USING btree (expires_at);
 
 CREATE INDEX refresh_tokens_of_user ON public.refresh_tokens USING btree (user_id);
@@ -1084,7 +1273,7 @@ CREATE INDEX reservations_of_guest ON public.reservations USING btree (guest_id,
 
 CREATE INDEX reservations_of_property ON public.reservations USING btree (property_id, check_in);
 
-CREATE UNIQUE INDEX reservations_ota_code ON public.reservations USING btree (connection_id, ota_reservation_code, property_id) WHERE (connection_id IS NOT NULL);
+CREATE INDEX reservations_ota_code ON public.reservations USING btree (connection_id, ota_reservation_code, property_id) WHERE (connection_id IS NOT NULL);
 
 CREATE INDEX reservations_overdue ON public.reservations USING btree (property_id, hold_expires_at) WHERE (status = 'pending'::text);
 
@@ -1123,7 +1312,7 @@ ALTER TABLE ONLY public.holds
     ADD CONSTRAINT holds_property_id_fkey FOREIGN KEY (property_id) REFERENCES public.properties(id);
 
 ALTER TABLE ONLY public.inventory_ranges
-    ADD CONSTRAINT inventory_ranges_property_id_fkey FOREIGN KEY (property_id) REFERENCES public.properties(id);
+    ADD CONSTRAINT inventory_ranges_property_id_fkey FOREIGN KEY (property_id) REFERENCES public.inventory_versions(property_id);
 
 ALTER TABLE ONLY public.inventory_versions
     ADD CONSTRAINT inventory_versions_property_id_fkey FOREIGN KEY (property_id) REFERENCES public.properties(id);
@@ -1134,6 +1323,9 @@ ALTER TABLE ONLY public.one_time_links
 ALTER TABLE ONLY public.property_terms
     ADD CONSTRAINT property_terms_property_id_fkey FOREIGN KEY (property_id) REFERENCES public.properties(id);
 
+ALTER TABLE ONLY public.quotes
+    ADD CONSTRAINT quotes_property_id_fkey FOREIGN KEY (property_id) REFERENCES public.properties(id);
+
 ALTER TABLE ONLY public.refresh_tokens
     ADD CONSTRAINT refresh_tokens_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id);
 
@@ -1141,7 +1333,7 @@ ALTER TABLE ONLY public.reservations
     ADD CONSTRAINT reservations_guest_id_fkey FOREIGN KEY (guest_id) REFERENCES public.guests(id);
 
 ALTER TABLE ONLY public.reservations
-    ADD CONSTRAINT reservations_property_id_fkey FOREIGN KEY (property_id) REFERENCES public.properties(id);
+    ADD CONSTRAINT reservations_property_id_fkey FOREIGN KEY (property_id) REFERENCES public.inventory_versions(property_id);
 
 ALTER TABLE ONLY public.users
     ADD CONSTRAINT users_agency_id_fkey FOREIGN KEY (agency_id) REFERENCES public.agencies(agency_id);
@@ -1198,6 +1390,8 @@ CREATE POLICY every_agency ON public.properties TO booking_system USING (true);
 
 CREATE POLICY every_agency ON public.property_terms TO booking_system USING (true);
 
+CREATE POLICY every_agency ON public.quotes TO booking_system USING (true);
+
 CREATE POLICY every_agency ON public.refresh_tokens TO booking_system USING (true);
 
 CREATE POLICY every_agency ON public.reservation_history TO booking_system USING (true);
@@ -1238,37 +1432,41 @@ CREATE POLICY own_agency ON public.conflicts TO booking_app USING ((agency_id = 
 
 CREATE POLICY own_agency ON public.credentials TO booking_app USING ((agency_id = ( SELECT (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid AS "nullif")));
 
-CREATE POLICY own_agency ON public.guests TO booking_app USING ((agency_id = ( SELECT (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid AS "nullif")));
+CREATE POLICY own_agency ON public.guests TO booking_app USING ((agency_id = ANY ((( SELECT string_to_array(NULLIF(current_setting('app.agency_id'::text, true), ''::text), ','::text) AS string_to_array))::uuid[])));
 
 CREATE POLICY own_agency ON public.holds TO booking_app USING ((agency_id = ( SELECT (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid AS "nullif")));
 
-CREATE POLICY own_agency ON public.idempotency_keys TO booking_app USING ((agency_id = (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid));
+CREATE POLICY own_agency ON public.idempotency_keys TO booking_app USING ((agency_id = ANY ((( SELECT string_to_array(NULLIF(current_setting('app.agency_id'::text, true), ''::text), ','::text) AS string_to_array))::uuid[])));
 
-CREATE POLICY own_agency ON public.inventory_ranges TO booking_app USING ((agency_id = ( SELECT (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid AS "nullif")));
+CREATE POLICY own_agency ON public.inventory_ranges TO booking_app USING ((agency_id = ANY ((( SELECT string_to_array(NULLIF(current_setting('app.agency_id'::text, true), ''::text), ','::text) AS string_to_array))::uuid[])));
 
 CREATE POLICY own_agency ON public.inventory_ranges_archive TO booking_app USING ((agency_id = ( SELECT (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid AS "nullif")));
 
-CREATE POLICY own_agency ON public.inventory_versions TO booking_app USING ((agency_id = ( SELECT (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid AS "nullif")));
+CREATE POLICY own_agency ON public.inventory_versions TO booking_app USING ((agency_id = ANY ((( SELECT string_to_array(NULLIF(current_setting('app.agency_id'::text, true), ''::text), ','::text) AS string_to_array))::uuid[])));
 
 CREATE POLICY own_agency ON public.one_time_links TO booking_app USING ((agency_id = ( SELECT (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid AS "nullif")));
 
-CREATE POLICY own_agency ON public.outbox TO booking_app USING ((agency_id = (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid));
+CREATE POLICY own_agency ON public.outbox TO booking_app USING ((agency_id = ANY ((( SELECT string_to_array(NULLIF(current_setting('app.agency_id'::text, true), ''::text), ','::text) AS string_to_array))::uuid[])));
 
 CREATE POLICY own_agency ON public.properties TO booking_app USING ((agency_id = ( SELECT (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid AS "nullif")));
 
 CREATE POLICY own_agency ON public.property_terms TO booking_app USING ((agency_id = ( SELECT (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid AS "nullif")));
 
+CREATE POLICY own_agency ON public.quotes TO booking_app USING ((agency_id = ( SELECT (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid AS "nullif")));
+
 CREATE POLICY own_agency ON public.refresh_tokens TO booking_app USING ((agency_id = ( SELECT (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid AS "nullif")));
 
-CREATE POLICY own_agency ON public.reservation_history TO booking_app USING ((agency_id = ( SELECT (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid AS "nullif")));
+CREATE POLICY own_agency ON public.reservation_history TO booking_app USING ((agency_id = ANY ((( SELECT string_to_array(NULLIF(current_setting('app.agency_id'::text, true), ''::text), ','::text) AS string_to_array))::uuid[])));
 
-CREATE POLICY own_agency ON public.reservations TO booking_app USING ((agency_id = ( SELECT (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid AS "nullif")));
+CREATE POLICY own_agency ON public.reservations TO booking_app USING ((agency_id = ANY ((( SELECT string_to_array(NULLIF(current_setting('app.agency_id'::text, true), ''::text), ','::text) AS string_to_array))::uuid[])));
 
 CREATE POLICY own_agency ON public.users TO booking_app USING ((agency_id = ( SELECT (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid AS "nullif")));
 
 ALTER TABLE public.properties ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.property_terms ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.quotes ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.refresh_tokens ENABLE ROW LEVEL SECURITY;
 
@@ -1282,8 +1480,8 @@ REVOKE USAGE ON SCHEMA public FROM PUBLIC;
 GRANT USAGE ON SCHEMA public TO booking_app;
 GRANT USAGE ON SCHEMA public TO booking_system;
 
-REVOKE ALL ON FUNCTION public.booking_context(v_agency uuid, v_property uuid, v_check_in date, v_check_out date, v_guest uuid, v_email text, v_caller text, v_key text) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.booking_context(v_agency uuid, v_property uuid, v_check_in date, v_check_out date, v_guest uuid, v_email text, v_caller text, v_key text) TO booking_app;
+REVOKE ALL ON FUNCTION public.booking_contexts(questions jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.booking_contexts(questions jsonb) TO booking_app;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE public.reservations TO booking_app;
 GRANT SELECT,INSERT,UPDATE ON TABLE public.reservations TO booking_system;
@@ -1376,6 +1574,9 @@ GRANT SELECT,INSERT,UPDATE ON TABLE public.properties TO booking_system;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE public.property_terms TO booking_app;
 GRANT SELECT,INSERT,UPDATE ON TABLE public.property_terms TO booking_system;
+
+GRANT SELECT,INSERT ON TABLE public.quotes TO booking_app;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.quotes TO booking_system;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.refresh_tokens TO booking_system;
 

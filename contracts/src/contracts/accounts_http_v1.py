@@ -4,37 +4,26 @@ from datetime import datetime
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, Field, RootModel, StringConstraints, model_validator
+from pydantic import Field, RootModel, StringConstraints, model_validator
 
-from contracts import booking_http_v1
-from contracts.values import AnswerModel, RequestModel, ShortText
+from contracts.booking_http_v1 import Email
+from contracts.values import AnswerModel, Flag, RequestModel, ShortText, Storable
 
 MIN_PASSWORD, MAX_PASSWORD = 12, 200
 MAX_SCOPED_PROPERTIES = 100
 MAX_KEY_DAYS = 3650
 
 
-def _is_text(value: str) -> str:
-    # JSON can spell half of a character outside the basic plane; no database and no hash takes it.
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError("holds half a character (a lone surrogate)") from error
-    return value
-
-
-Email = Annotated[booking_http_v1.Email, AfterValidator(_is_text)]
-Name = Annotated[ShortText, AfterValidator(_is_text)]
 Password = Annotated[
     str,
     StringConstraints(min_length=1, max_length=MAX_PASSWORD),
-    AfterValidator(_is_text),
+    Storable,
     Field(repr=False, json_schema_extra={"format": "password"}),
 ]
 NewPassword = Annotated[
     str,
     StringConstraints(min_length=MIN_PASSWORD, max_length=MAX_PASSWORD),
-    AfterValidator(_is_text),
+    Storable,
     Field(repr=False, json_schema_extra={"format": "password"}),
 ]
 Secret = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[!-~]+$"), Field(repr=False)]
@@ -106,7 +95,7 @@ class UserPatch(RequestModel):
 
     roles: Roles | None = None
     property_ids: PropertyIds | None = None
-    active: bool | None = None
+    active: Flag | None = None
 
     @model_validator(mode="after")
     def _something(self) -> Self:
@@ -149,10 +138,10 @@ class UserList(AnswerModel):
 class ApiKeyCreate(RequestModel):
     """A new key: at most what its maker may do, now and whenever it is used."""
 
-    name: Name
+    name: ShortText
     roles: Roles
     property_ids: PropertyIds | None = None
-    expires_in_days: Annotated[int, Field(ge=1, le=MAX_KEY_DAYS)] = 365
+    expires_in_days: Annotated[int, Field(strict=True, ge=1, le=MAX_KEY_DAYS)] = 365
 
 
 class ApiKey(AnswerModel):

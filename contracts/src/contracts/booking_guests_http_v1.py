@@ -8,6 +8,9 @@ from pydantic import Field
 from contracts.booking_http_v1 import BookingHistoryEntry, Email, Phone
 from contracts.values import AnswerModel, RequestModel, ShortText
 
+# Which reservations the figures are about; SQL has it in `counts_for_guest`.
+COUNTED = "are now confirmed, checked_in or checked_out"
+
 
 class GuestCreate(RequestModel):
     """A new guest; an agency has one guest per e-mail, upper and lower case alike."""
@@ -35,11 +38,19 @@ class Guest(AnswerModel):
     name: str
     email: str | None = None
     phone: str | None = None
-    total_bookings: int
-    total_spent: dict[str, int]
-    first_booking_at: datetime | None = None
-    last_booking_at: datetime | None = None
-    average_rating: float | None = Field(default=None, ge=1, le=5)
+    total_bookings: int = Field(description=f"How many reservations {COUNTED}.")
+    total_spent: dict[str, int] = Field(
+        description=f"Sum of `total_amount_minor` by currency, of reservations that {COUNTED}."
+    )
+    first_booking_at: datetime | None = Field(
+        default=None, description=f"When the earliest made of the reservations that {COUNTED} was made."
+    )
+    last_booking_at: datetime | None = Field(
+        default=None, description=f"When the latest made of the reservations that {COUNTED} was made."
+    )
+    average_rating: float | None = Field(
+        default=None, ge=1, le=5, description="Over all ratings of the guest's stays, given after check-out."
+    )
     created_at: datetime
     updated_at: datetime
     deleted_at: datetime | None = None

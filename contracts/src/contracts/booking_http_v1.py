@@ -1,6 +1,7 @@
 """HTTP requests and answers of booking, public through the gateway; internal answers at the end."""
 
 from datetime import date, datetime
+from functools import cache
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 from zoneinfo import ZoneInfo, available_timezones
@@ -21,21 +22,28 @@ from contracts.values import (
     RequestModel,
     ReservationStatus,
     ShortText,
+    Storable,
 )
 
 LocalTime = Annotated[str, StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
 Email = Annotated[
-    str, StringConstraints(min_length=3, max_length=320, pattern=r"^[^@\s]+@[^@\s]+$", strip_whitespace=True)
+    str, StringConstraints(min_length=3, max_length=320, pattern=r"^[^@\s]+@[^@\s]+$", strip_whitespace=True), Storable
 ]
-Phone = Annotated[str, StringConstraints(min_length=3, max_length=40, strip_whitespace=True)]
+Phone = Annotated[str, StringConstraints(min_length=3, max_length=40, strip_whitespace=True), Storable]
 MAX_GROUP_STAYS = 50
 DEFAULT_HOLD_S = 15 * 60
-HoldSeconds = Annotated[int, Field(ge=1, le=7 * 24 * 3600)]
+HoldSeconds = Annotated[int, Field(strict=True, ge=1, le=7 * 24 * 3600)]
 Amenity = Annotated[str, StringConstraints(min_length=1, max_length=60, pattern=r"^[a-z0-9_]+$")]
 
 
+@cache
+def _zones() -> frozenset[str]:
+    # Reads hundreds of files.
+    return frozenset(available_timezones())
+
+
 def _known_zone(value: str) -> str:
-    if value not in available_timezones():
+    if value not in _zones():
         raise ValueError("is not an IANA time zone name such as Europe/Lisbon")
     return ZoneInfo(value).key
 
@@ -49,18 +57,18 @@ class PropertyCreate(RequestModel):
     name: ShortText
     time_zone: TimeZoneName
     currency: Currency
-    max_occupancy: Annotated[int, Field(ge=1, le=100)]
+    max_occupancy: Annotated[int, Field(strict=True, ge=1, le=100)]
     location: Location | None = None
     amenities: Annotated[list[Amenity], Field(max_length=100)] = Field(default_factory=list)
-    preparation_days: Annotated[int, Field(ge=0, le=30)] = 0
-    lead_time_hours: Annotated[int, Field(ge=0, le=8760)] = 0
-    booking_window_days: Annotated[int, Field(ge=1, le=MAX_NIGHTS)] = MAX_NIGHTS
+    preparation_days: Annotated[int, Field(strict=True, ge=0, le=30)] = 0
+    lead_time_hours: Annotated[int, Field(strict=True, ge=0, le=8760)] = 0
+    booking_window_days: Annotated[int, Field(strict=True, ge=1, le=MAX_NIGHTS)] = MAX_NIGHTS
     check_in_time: LocalTime = "15:00"
     check_out_time: LocalTime = "11:00"
 
 
 class Property(AnswerModel):
-    """A property as stored."""
+    """A property as stored. `deleted_at` is there in the answer of its deletion alone: nothing reads it afterwards."""
 
     id: UUID
     name: str
@@ -78,6 +86,7 @@ class Property(AnswerModel):
     inventory_version: InventoryVersion
     created_at: datetime
     updated_at: datetime
+    deleted_at: datetime | None = None
 
 
 class PropertyList(AnswerModel):
@@ -115,7 +124,8 @@ class BookingCreate(Stay):
     """A booking: `guest` or `guest_id`, not both.
 
     `inquiry` blocks nothing, `confirmed` takes the nights, `pending` takes them until `hold_expires_at`. The price is
-    computed here; with `expected_total_minor` a stay at another price is refused.
+    computed here; with `expected_total_minor` a stay at another price is refused. `quote_id` names a quote of this very
+    stay: one that is pinned to `hold_id` fixes the price, any other is an expected total.
     """
 
     property_id: UUID
@@ -124,6 +134,7 @@ class BookingCreate(Stay):
     guest_id: UUID | None = None
     status: Literal["confirmed", "inquiry", "pending"] = "confirmed"
     hold_id: UUID | None = None
+    quote_id: UUID | None = None
     notes: LongText | None = None
     expected_total_minor: MoneyMinor | None = None
 
@@ -142,6 +153,7 @@ class GroupStay(Stay):
     property_id: UUID
     occupancy: Occupancy
     hold_id: UUID | None = None
+    quote_id: UUID | None = None
     notes: LongText | None = None
 
 
@@ -173,7 +185,7 @@ class BookingPatch(RequestModel):
 class RatingPut(RequestModel):
     """The guest's rating after check-out."""
 
-    rating: Annotated[int, Field(ge=1, le=5)]
+    rating: Annotated[int, Field(strict=True, ge=1, le=5)]
 
 
 class TransitionRequest(RequestModel):

@@ -12,7 +12,8 @@ class PropertySnapshot(EventModel):
     """Everything a consumer needs to replace what it holds of one property; also the body of booking's state answer.
 
     `rules_version` is the version of the last change of profile, stay rules or rates. `gone` is true for a deleted
-    property. `ranges` are the active stored ranges that end today (UTC) minus two days or later.
+    property; it is published for 30 days, then a null follows, while the state answer says `gone` for ever. `ranges`
+    are the active stored ranges that end today (UTC) minus two days or later.
     """
 
     property_id: UUID

@@ -219,7 +219,7 @@ class PropertyChanged(PropertyChange):
 
 
 class PropertyDeleted(PropertyChange):
-    """The property is gone."""
+    """The property is gone for good: nothing of it is sold any more. Only what OTAs still tell of it may follow."""
 
 
 class ChannelRevisionApplied(InventoryChange):
@@ -238,10 +238,15 @@ class GuestErased(InventoryChange):
 
 
 class Watermark(EventModel):
-    """The relay left nothing older than `database_time` unsent on this partition. Takes no version."""
+    """The relay left nothing older than `database_time` unsent on this partition. Takes no version.
+
+    But of the keys that are `held_back`: their events wait for a resync behind one that cannot be sent, and nothing is
+    said about them.
+    """
 
     partition: int
     database_time: Instant
+    held_back: list[UUID] = Field(default_factory=list)
 
 
 CHANGES: tuple[type[InventoryChange], ...] = (

@@ -1,6 +1,6 @@
 """HTTP requests and answers of how a property is sold: its profile's changes, stay rules, rates, fees and quotes."""
 
-from datetime import date
+from datetime import date, datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -12,6 +12,7 @@ from contracts.values import (
     AnswerModel,
     CalendarDate,
     Currency,
+    Flag,
     InventoryVersion,
     LengthOfStayDiscount,
     Location,
@@ -24,8 +25,8 @@ from contracts.values import (
 MAX_DATED = 800
 MAX_BULK_ITEMS = 800
 Weekday = Annotated[int, Field(ge=0, le=6, description="0 is Monday, 6 is Sunday.")]
-Nights = Annotated[int, Field(ge=1, le=MAX_NIGHTS)]
-ExtraGuestFee = Annotated[int, Field(ge=0, le=10**8, description="Per extra person and night.")]
+Nights = Annotated[int, Field(strict=True, ge=1, le=MAX_NIGHTS)]
+ExtraGuestFee = Annotated[int, Field(strict=True, ge=0, le=10**8, description="Per extra person and night.")]
 
 
 class PropertyPatch(RequestModel):
@@ -34,15 +35,15 @@ class PropertyPatch(RequestModel):
     name: ShortText | None = None
     time_zone: TimeZoneName | None = None
     currency: Currency | None = None
-    max_occupancy: Annotated[int, Field(ge=1, le=100)] | None = None
+    max_occupancy: Annotated[int, Field(strict=True, ge=1, le=100)] | None = None
     location: Location | None = None
     amenities: Annotated[list[Amenity], Field(max_length=100)] | None = None
-    preparation_days: Annotated[int, Field(ge=0, le=30)] | None = None
-    lead_time_hours: Annotated[int, Field(ge=0, le=8760)] | None = None
-    booking_window_days: Annotated[int, Field(ge=1, le=MAX_NIGHTS)] | None = None
+    preparation_days: Annotated[int, Field(strict=True, ge=0, le=30)] | None = None
+    lead_time_hours: Annotated[int, Field(strict=True, ge=0, le=8760)] | None = None
+    booking_window_days: Annotated[int, Field(strict=True, ge=1, le=MAX_NIGHTS)] | None = None
     check_in_time: LocalTime | None = None
     check_out_time: LocalTime | None = None
-    active: bool | None = None
+    active: Flag | None = None
 
 
 class StayRuleFields(RequestModel):
@@ -51,9 +52,9 @@ class StayRuleFields(RequestModel):
     min_stay_arrival: Nights | None = None
     min_stay_through: Nights | None = None
     max_stay: Nights | None = None
-    closed_to_arrival: bool | None = None
-    closed_to_departure: bool | None = None
-    stop_sell: bool | None = None
+    closed_to_arrival: Flag | None = None
+    closed_to_departure: Flag | None = None
+    stop_sell: Flag | None = None
 
 
 class DatedStayRuleFields(StayRuleFields):
@@ -93,7 +94,7 @@ class RatesPut(RequestModel):
     dated: Annotated[list[DatedRateFields], Field(max_length=MAX_DATED)] = Field(default_factory=list)
     cleaning_fee_minor: MoneyMinor = 0
     extra_guest_fee_minor: ExtraGuestFee = 0
-    included_guests: Annotated[int, Field(ge=0, le=100)] | None = None
+    included_guests: Annotated[int, Field(strict=True, ge=0, le=100)] | None = None
     length_of_stay_discounts: Annotated[list[LengthOfStayDiscount], Field(max_length=20)] = Field(default_factory=list)
 
 
@@ -171,10 +172,11 @@ class BulkResult(AnswerModel):
 
 
 class QuoteCreate(Stay):
-    """Ask what a stay costs."""
+    """Ask what a stay costs. With `hold_id` the price is fixed as long as that hold lives, which keeps these nights."""
 
     property_id: UUID
     occupancy: Occupancy
+    hold_id: UUID | None = None
 
 
 class QuoteNight(AnswerModel):
@@ -187,11 +189,16 @@ class QuoteNight(AnswerModel):
 class Quote(AnswerModel):
     """What a stay costs: `total = accommodation - discount + extra_guest + cleaning_fee`; absent amounts: unpriced.
 
-    `rules_version` is the version of the property's last change of profile, rules or rates: the quote is good as long
-    as it is the same.
+    `POST /bookings` takes `quote_id`, the same as `id`, until `expires_at`. A quote with a `hold_id` is pinned to that
+    hold: its price holds as long as the hold does, however often that is extended. Any other promises nothing beyond
+    now: a booking at another price is refused. `rules_version` is the version of the property's last change of profile,
+    rules or rates.
     """
 
+    id: UUID | None = None
+    quote_id: UUID | None = None
     property_id: UUID
+    hold_id: UUID | None = None
     check_in: date
     check_out: date
     currency: str
@@ -202,3 +209,6 @@ class Quote(AnswerModel):
     extra_guest_minor: int | None = None
     cleaning_fee_minor: int | None = None
     total_minor: int | None = None
+    occupancy: Occupancy | None = None
+    expires_at: datetime | None = None
+    created_at: datetime | None = None

@@ -26,6 +26,7 @@ class ProblemCode(StrEnum):
     PRICE_CHANGED = "price_changed"
     ERASED = "erased"
     HOLD_NOT_ACTIVE = "hold_not_active"
+    QUOTE_EXPIRED = "quote_expired"
     ALREADY_EXISTS = "already_exists"
     PROPERTY_IN_USE = "property_in_use"
     TOO_MANY_REQUESTS = "too_many_requests"

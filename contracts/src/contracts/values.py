@@ -5,18 +5,50 @@ from enum import StrEnum
 from typing import Annotated, Self
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 
 EARLIEST_DATE = date(2000, 1, 1)
 LATEST_DATE = date(2100, 12, 31)
 MAX_NIGHTS = 730
 
-CalendarDate = Annotated[date, Field(ge=EARLIEST_DATE, le=LATEST_DATE)]
+
+def storable(value: str) -> str:
+    """The text, or `ValueError` for one that JSON can spell and no database takes."""
+    if "\0" in value:
+        raise ValueError("holds the character NUL")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("holds half a character (a lone surrogate)") from error
+    return value
+
+
+def _written_as_date(value: object) -> object:
+    # pydantic takes numbers, and texts that are numbers, for seconds since 1970.
+    if isinstance(value, str) and not (len(value) == 10 and value[4] == value[7] == "-"):
+        raise ValueError("must be a date such as 2027-01-31")
+    if isinstance(value, int | float):
+        raise ValueError("must be a date such as 2027-01-31")
+    return value
+
+
+Storable = AfterValidator(storable)
+CalendarDate = Annotated[date, Field(ge=EARLIEST_DATE, le=LATEST_DATE), BeforeValidator(_written_as_date)]
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
-MoneyMinor = Annotated[int, Field(ge=0, le=10**12, description="Integer minor units of the currency.")]
-ShortText = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
-LongText = Annotated[str, StringConstraints(max_length=2000)]
+MoneyMinor = Annotated[int, Field(strict=True, ge=0, le=10**12, description="Integer minor units of the currency.")]
+ShortText = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True), Storable]
+LongText = Annotated[str, StringConstraints(max_length=2000), Storable]
 Code = Annotated[str, StringConstraints(min_length=1, max_length=120)]
+Flag = Annotated[bool, Field(strict=True)]
 InventoryVersion = Annotated[int, Field(ge=0, description="Gapless version of one property's inventory.")]
 Instant = AwareDatetime
 
@@ -94,9 +126,9 @@ class Occupancy(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    adults: Annotated[int, Field(ge=1, le=100)]
-    children: Annotated[int, Field(ge=0, le=100)] = 0
-    infants: Annotated[int, Field(ge=0, le=100)] = 0
+    adults: Annotated[int, Field(strict=True, ge=1, le=100)]
+    children: Annotated[int, Field(strict=True, ge=0, le=100)] = 0
+    infants: Annotated[int, Field(strict=True, ge=0, le=100)] = 0
 
 
 class Location(BaseModel):
@@ -104,8 +136,8 @@ class Location(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    latitude: Annotated[float, Field(ge=-90, le=90)]
-    longitude: Annotated[float, Field(ge=-180, le=180)]
+    latitude: Annotated[float, Field(strict=True, allow_inf_nan=False, ge=-90, le=90)]
+    longitude: Annotated[float, Field(strict=True, allow_inf_nan=False, ge=-180, le=180)]
 
 
 class InventoryRange(EventModel):
@@ -162,8 +194,8 @@ class LengthOfStayDiscount(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    min_nights: Annotated[int, Field(ge=1, le=MAX_NIGHTS)]
-    basis_points: Annotated[int, Field(ge=0, le=10_000)]
+    min_nights: Annotated[int, Field(strict=True, ge=1, le=MAX_NIGHTS)]
+    basis_points: Annotated[int, Field(strict=True, ge=0, le=10_000)]
 
 
 class Rates(EventModel):

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from booking.api import DepsOf, routes
 from booking.api.accounts import ACCOUNT_PROBLEMS, AccessOf, account_routes
+from booking.api.selling import SELLING_PROBLEMS
 from booking.clients import TopicLog
 from booking.commands import COMMANDS
 from booking.consumers import handlers
@@ -30,6 +31,7 @@ from booking.domain.errors import (
 from booking.service.accounts.deps import AccessDeps, Seal
 from booking.service.accounts.passwords import Passwords
 from booking.service.audits import Auditor
+from booking.service.grouping import LedgerCalls
 from booking.service.writing import Deps
 from booking.settings import Settings
 from booking.workers import access_purge, auditing, expiry, retention, snapshot_publisher
@@ -92,7 +94,8 @@ class _Running:
             relay = Relay(system, settings, "booking", [BOOKING_RESERVATIONS])
             wake = relay.wake if "relay" in self._roles else _nobody_to_wake
             ttl = timedelta(seconds=settings.pending_ttl_s)
-            self._deps.api = Deps(app_pool, wake, settings.kafka_partitions, ttl)
+            calls = LedgerCalls(settings.booking_group_size)
+            self._deps.api = Deps(app_pool, wake, settings.kafka_partitions, ttl, calls=calls)
             self._deps.system = Deps(system, wake, settings.kafka_partitions, ttl)
             if "api" in self._roles:
                 self._access.deps = self._access_deps(system)
@@ -122,7 +125,7 @@ class _Running:
         writer = TopicWriter(settings.kafka_bootstrap_servers)
         closing.push_async_callback(writer.close)
 
-        async def send(partition: int, key: bytes, value: bytes) -> None:
+        async def send(partition: int, key: bytes, value: bytes | None) -> None:
             await writer.send(BOOKING_PROPERTIES.name, partition, key, value)
 
         async def end_offset(partition: int) -> int:
@@ -166,6 +169,7 @@ def _violated(error: StayRulesViolated) -> ProblemError:
 PROBLEMS: dict[type[Exception], ToProblem] = {
     **idempotency_problems(),
     **ACCOUNT_PROBLEMS,
+    **SELLING_PROBLEMS,
     DatesUnavailable: _overlap,
     StayRulesViolated: _violated,
     IllegalTransition: lambda error: ProblemError(
@@ -175,7 +179,9 @@ PROBLEMS: dict[type[Exception], ToProblem] = {
     GuestExists: lambda error: ProblemError(409, ProblemCode.ALREADY_EXISTS, str(error)),
     AnswerErased: lambda error: ProblemError(410, ProblemCode.ERASED, str(error)),
     ConflictClosed: lambda error: ProblemError(409, ProblemCode.ILLEGAL_TRANSITION, str(error), allowed=[]),
-    InvalidStay: lambda error: ProblemError(422, ProblemCode.VALIDATION_ERROR, str(error)),
+    InvalidStay: lambda error: ProblemError(
+        422, ProblemCode.VALIDATION_ERROR, f"body.check_in, body.check_out: {error}"
+    ),
     PriceChanged: lambda error: ProblemError(
         409, ProblemCode.PRICE_CHANGED, str(error), total_amount_minor=error.total_minor
     ),

@@ -18,8 +18,8 @@ def routes(deps: DepsOf) -> APIRouter:
     """All routes; `deps` gives the dependencies once the application runs."""
     router = APIRouter()
     for add in (
-        add_property_routes,
         add_booking_routes,
+        add_property_routes,
         add_block_routes,
         add_conflict_routes,
         add_guest_routes,

@@ -1,14 +1,12 @@
 """Routes of bookings: the HTTP side of reservations."""
 
 from collections.abc import Awaitable, Callable
-from datetime import date
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import AwareDatetime
 
-from booking.api.answers import DEFAULT_LIMIT, DepsOf, answer, list_answer, page_of
+from booking.api.answers import DEFAULT_LIMIT, DepsOf, Since, Text, answer, list_answer, page_of
 from booking.domain.drafts import BookingDraft, GuestDraft
 from booking.domain.model import Reservation, ReservationFilter
 from booking.events import bodies
@@ -17,13 +15,12 @@ from booking.service.modifying import Patch
 from booking.service.writing import Deps
 from contracts import booking_http_v1 as http
 from contracts.problems import ProblemCode
-from contracts.values import ReservationStatus
+from contracts.values import CalendarDate, ReservationStatus
 from runtime.http import CallerOf, agency_of
 from runtime.idempotency import idempotency_key
 from runtime.pages import Cursor, Limit
 from runtime.problems import ProblemError
 
-Text = Annotated[str | None, Query(min_length=1, max_length=200)]
 WithReason = Callable[[Deps, UUID, UUID, str | None], Awaitable[Reservation]]
 Plain = Callable[[Deps, UUID, UUID], Awaitable[Reservation]]
 
@@ -51,7 +48,8 @@ def _add_creation(router: APIRouter, deps: DepsOf) -> None:
     @router.post("/bookings", status_code=201, response_model=http.Booking)
     async def create_booking(body: http.BookingCreate, request: Request, caller: CallerOf) -> Response:
         key = await idempotency_key(request, caller)
-        book = reservations.book if body.hold_id is None else groups.book_hold
+        is_plain = body.hold_id is None and body.quote_id is None
+        book = reservations.book if is_plain else groups.book_hold
         return (await book(deps.of(caller), agency_of(caller), _draft(body), key)).response()
 
     @router.post("/bookings/groups", status_code=201, response_model=http.BookingGroup)
@@ -70,9 +68,9 @@ def _add_reading(router: APIRouter, deps: DepsOf) -> None:
         guest_id: UUID | None = None,
         status: ReservationStatus | None = None,
         source: Annotated[str | None, Query(pattern="^(direct|ota)$")] = None,
-        from_date: date | None = None,
-        to_date: date | None = None,
-        updated_since: AwareDatetime | None = None,
+        from_date: CalendarDate | None = None,
+        to_date: CalendarDate | None = None,
+        updated_since: Since | None = None,
         q: Text = None,
         with_total: bool = False,
     ) -> Response:
@@ -140,6 +138,8 @@ def _draft(body: http.BookingCreate) -> BookingDraft:
         notes=body.notes,
         guest=_guest(body.guest, body.guest_id),
         hold_id=body.hold_id,
+        expected_total_minor=body.expected_total_minor,
+        quote_id=body.quote_id,
     )
 
 
@@ -157,6 +157,7 @@ def _group_drafts(body: http.GroupBookingCreate) -> list[BookingDraft]:
             notes=stay.notes,
             guest=guest,
             hold_id=stay.hold_id,
+            quote_id=stay.quote_id,
         )
         for stay in body.stays
     ]

@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Query, Request, Response
 
-from booking.api.answers import DEFAULT_LIMIT, DepsOf, answer, list_answer, page_of
+from booking.api.answers import DEFAULT_LIMIT, DepsOf, Text, answer, list_answer, page_of
 from booking.domain.model import Guest
 from booking.events import bodies
 from booking.service import guests
@@ -16,7 +16,6 @@ from runtime.idempotency import idempotency_key
 from runtime.pages import Cursor, Limit
 from runtime.problems import ProblemError
 
-Text = Annotated[str | None, Query(min_length=1, max_length=200)]
 Number = Annotated[int | None, Query(ge=0, le=2**63 - 1, description="`next_cursor` of the page before.")]
 
 

@@ -1,6 +1,5 @@
 """Routes of properties, and of their whole state for other services."""
 
-from datetime import date
 from typing import Annotated
 from uuid import UUID, uuid4
 
@@ -12,6 +11,7 @@ from booking.domain.model import Property
 from booking.events import bodies
 from booking.service import properties
 from contracts import booking_http_v1 as http
+from contracts.values import CalendarDate
 from runtime.http import CallerOf, ServiceCaller, agency_of
 from runtime.idempotency import idempotency_key
 from runtime.pages import Cursor, Limit
@@ -35,10 +35,14 @@ def add_property_routes(router: APIRouter, deps: DepsOf) -> None:
     async def get_property(property_id: UUID, caller: CallerOf) -> Response:
         return answer(bodies.property_body(await properties.get(deps.of(caller), agency_of(caller), property_id)))
 
+    @router.delete("/properties/{property_id}", response_model=http.Property)
+    async def delete_property(property_id: UUID, caller: CallerOf) -> Response:
+        return answer(bodies.property_body(await properties.delete(deps.of(caller), agency_of(caller), property_id)))
+
     @router.get("/internal/properties/digests", response_model=http.PropertyDigests)
     async def list_digests(
         _: ServiceCaller,
-        after: date,
+        after: CalendarDate,
         cursor: UUID | None = None,
         limit: Annotated[int, Query(ge=1, le=2000)] = 500,
     ) -> Response:

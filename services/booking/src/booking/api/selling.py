@@ -4,23 +4,50 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from booking.api.answers import DepsOf, answer
+from booking.domain.errors import PropertyInUse, QuoteExpired, QuoteMismatch, TooManyQuotes
 from booking.domain.model import Property
 from booking.domain.terms import DatedValue
 from booking.events import bodies
-from booking.events.selling import quote_body, rates_body, stay_rules_body
-from booking.service import selling
+from booking.events.selling import rates_body, stay_rules_body
+from booking.service import quotes, selling
+from booking.service.quotes import QuoteDraft
 from contracts import booking_http_v1 as http
 from contracts import booking_selling_http_v1 as selling_http
 from contracts.problems import ProblemCode
 from rules.quotes import Fees, LengthOfStayDiscount, Rates
-from rules.stay_rules import RequestedStay, StayRule, StayRules
+from rules.stay_rules import StayRule, StayRules
 from runtime.http import CallerOf, agency_of
-from runtime.problems import ProblemError
+from runtime.idempotency import idempotency_key
+from runtime.problems import ProblemError, ToProblem
 
 NULLABLE = frozenset({"location"})
+
+SELLING_PROBLEMS: dict[type[Exception], ToProblem] = {
+    QuoteExpired: lambda error: ProblemError(409, ProblemCode.QUOTE_EXPIRED, str(error)),
+    QuoteMismatch: lambda error: ProblemError(
+        422,
+        ProblemCode.VALIDATION_ERROR,
+        str(error),
+        errors=[{"field": error.field, "code": "mismatch", "message": error.why}],
+    ),
+    TooManyQuotes: lambda error: ProblemError(
+        429, ProblemCode.TOO_MANY_REQUESTS, str(error), headers={"Retry-After": "60"}
+    ),
+    PropertyInUse: lambda error: ProblemError(
+        409,
+        ProblemCode.PROPERTY_IN_USE,
+        str(error),
+        conflict={
+            "kind": error.competitor.kind,
+            "start_date": error.competitor.start_date,
+            "end_date": error.competitor.end_date,
+        },
+    ),
+}
+"""The answers of what only these routes and the deletion of a property refuse."""
 
 
 def add_selling_routes(router: APIRouter, deps: DepsOf) -> None:
@@ -36,11 +63,10 @@ def _add_profile_and_quotes(router: APIRouter, deps: DepsOf) -> None:
         owner = await selling.modify(deps.of(caller), agency_of(caller), property_id, _fields(body))
         return answer(bodies.property_body(owner))
 
-    @router.post("/quotes", response_model=selling_http.Quote)
-    async def create_quote(body: selling_http.QuoteCreate, caller: CallerOf) -> Response:
-        stay = RequestedStay(body.check_in, body.check_out, body.occupancy.adults + body.occupancy.children)
-        owner, found = await selling.quote_stay(deps.of(caller), agency_of(caller), body.property_id, stay)
-        return answer(quote_body(owner, stay, found))
+    @router.post("/quotes", status_code=201, response_model=selling_http.Quote)
+    async def create_quote(body: selling_http.QuoteCreate, request: Request, caller: CallerOf) -> Response:
+        key = await idempotency_key(request, caller)
+        return (await quotes.create(deps.of(caller), agency_of(caller), _quote_draft(body), key)).response()
 
 
 def _add_stay_rules(router: APIRouter, deps: DepsOf) -> None:
@@ -99,6 +125,19 @@ def _fields(body: selling_http.PropertyPatch) -> dict[str, Any]:
     if "amenities" in fields:
         fields["amenities"] = tuple(fields["amenities"])
     return fields
+
+
+def _quote_draft(body: selling_http.QuoteCreate) -> QuoteDraft:
+    occupancy = body.occupancy
+    return QuoteDraft(
+        body.property_id,
+        body.check_in,
+        body.check_out,
+        occupancy.adults,
+        occupancy.children,
+        occupancy.infants,
+        body.hold_id,
+    )
 
 
 def _rule(fields: selling_http.StayRuleFields) -> StayRule:

@@ -13,13 +13,14 @@ from rich.table import Table
 
 from booking.clients import TopicLog, TopicUnavailable
 from booking.commands.running import run_use_case
+from booking.domain.audits import StoredFinding
 from booking.domain.errors import NotFound
-from booking.repository.audits import FindingRow
 from booking.service import audits, republishing
 from booking.service.audits import Auditor, AuditUnfinished
 from booking.service.republishing import Scope
 from booking.service.writing import Deps
-from contracts.topics import BOOKING_RESERVATIONS
+from contracts.topics import BOOKING_PROPERTIES, BOOKING_RESERVATIONS
+from runtime.kafka import TopicWriter
 from runtime.settings import KafkaSettings, load
 
 Result = TypeVar("Result")
@@ -40,7 +41,7 @@ def audit(resolve: int | None, topic: str) -> None:
         return
     settings = load(KafkaSettings)
 
-    async def full_pass(deps: Deps) -> list[FindingRow]:
+    async def full_pass(deps: Deps) -> list[StoredFinding]:
         topic_log = TopicLog(settings.kafka_bootstrap_servers, topic, settings.kafka_partitions)
         auditor = Auditor(deps.pool, topic_log, topic)
         try:
@@ -64,11 +65,18 @@ def audit(resolve: int | None, topic: str) -> None:
 @click.option("--agency", "agency_id", type=click.UUID, help="Of one agency's properties.")
 @click.option("--all", "is_all", is_flag=True, help="Of every property, as for a new, empty topic.")
 @click.option("--wait", is_flag=True, help="Until a running worker has published them.")
+@click.option("--forget-unknown", is_flag=True, help="After a restore: delete what the ledger lacks (with --all).")
 @click.option("--timeout-s", type=float, default=600.0, show_default=True, help="How long to wait.")
-def republish(property_id: UUID | None, agency_id: UUID | None, is_all: bool, wait: bool, timeout_s: float) -> None:
+def republish(
+    property_id: UUID | None, agency_id: UUID | None, is_all: bool, wait: bool, forget_unknown: bool, timeout_s: float
+) -> None:
     """The snapshot worker publishes; this only has it begin again."""
     if [property_id is not None, agency_id is not None, is_all].count(True) != 1:
         raise click.UsageError("Name one of --property, --agency and --all.")
+    if forget_unknown and not is_all:
+        raise click.UsageError("--forget-unknown reads the whole topic: add --all.")
+    if forget_unknown:
+        click.echo(f"{_forget_unknown()} unknown keys deleted from {BOOKING_PROPERTIES.name}")
     scope = Scope(property_id, agency_id)
 
     async def run(deps: Deps) -> tuple[int, int]:
@@ -93,6 +101,28 @@ def republish(property_id: UUID | None, agency_id: UUID | None, is_all: bool, wa
     if waiting:
         raise click.ClickException(f"{waiting} of {count} snapshots were not published in time: is a worker running?")
     click.echo(f"{count} snapshots {'published' if wait else 'will be published by the worker'}")
+
+
+def _forget_unknown() -> int:
+    settings = load(KafkaSettings)
+
+    async def run(deps: Deps) -> int:
+        topic_log = TopicLog(settings.kafka_bootstrap_servers, BOOKING_PROPERTIES.name, settings.kafka_partitions)
+        writer = TopicWriter(settings.kafka_bootstrap_servers)
+
+        async def send(partition: int, key: bytes, value: bytes | None) -> None:
+            await writer.send(BOOKING_PROPERTIES.name, partition, key, value)
+
+        try:
+            return sum([count async for count in republishing.forget_unknown(deps, topic_log, send)])
+        finally:
+            await topic_log.close()
+            await writer.close()
+
+    try:
+        return run_use_case(run)
+    except (republishing.EmptyLedger, TopicUnavailable) as error:
+        raise click.ClickException(f"{type(error).__doc__} {error}") from error
 
 
 @click.command("resync", help="Let the events of a property flow again whose oldest one cannot be sent.")
@@ -142,7 +172,7 @@ def _progress(words: str, total: int) -> Iterator[Callable[[int], None]]:
         yield lambda done: progress.update(task, completed=done)
 
 
-def _table(findings: list[FindingRow]) -> Table:
+def _table(findings: list[StoredFinding]) -> Table:
     table = Table("id", "invariant", "kind", "property", "detail", "found at")
     for finding in findings:
         detail = ", ".join(f"{name} {value}" for name, value in finding.detail.items())

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
+from typing import Any
 from uuid import UUID
 
 EXCLUSIVE = "I1"
@@ -33,6 +34,20 @@ class Finding:
     def fingerprint(self) -> str:
         """The same for the same violation, however often it is seen."""
         return f"{self.invariant}/{self.kind}/{self.property_id}/{self.subject}"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFinding:
+    """A finding as it is stored; instants in UTC."""
+
+    id: int
+    invariant: str
+    kind: str
+    agency_id: UUID | None
+    property_id: UUID | None
+    detail: dict[str, Any]
+    found_at: datetime
+    last_seen_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ class GuestDraft:
 
 @dataclass(frozen=True, slots=True)
 class BookingDraft:
-    """One stay a client asks for; `hold_id` names the hold it consumes."""
+    """One stay a client asks for; `hold_id` names the hold it consumes, `quote_id` the price it was told."""
 
     property_id: UUID
     check_in: date
@@ -43,6 +43,7 @@ class BookingDraft:
     guest: GuestDraft
     hold_id: UUID | None = None
     expected_total_minor: int | None = None
+    quote_id: UUID | None = None
 
     @property
     def requested(self) -> RequestedStay:

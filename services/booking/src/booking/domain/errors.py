@@ -66,6 +66,34 @@ class HoldNotActive(Exception):
         super().__init__(f"The hold is {state}: its nights are no longer kept.")
 
 
+class QuoteExpired(Exception):
+    """The quote has run out: ask for a new one."""
+
+
+class QuoteMismatch(Exception):
+    """A quote or the hold it names is of another stay; `field` is the one of the request that names it."""
+
+    def __init__(self, field: str, why: str) -> None:
+        super().__init__(f"body.{field}: {why}")
+        self.field = f"body.{field}"
+        self.why = why
+
+
+class TooManyQuotes(Exception):
+    """The property has as many quotes as it can have at a time. Quotes run out within minutes."""
+
+
+class PropertyInUse(Exception):
+    """The property cannot be deleted: nights of it are still taken, or asked for."""
+
+    def __init__(self, competitor: Competitor) -> None:
+        super().__init__(
+            f"The property has a {competitor.kind} from {competitor.start_date} to {competitor.end_date}, "
+            "which must end first."
+        )
+        self.competitor = competitor
+
+
 class NotFound(Exception):
     """There is no such record in this agency."""
 

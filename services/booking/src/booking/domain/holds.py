@@ -22,8 +22,10 @@ def extend(state: LedgerState, hold: Hold, until: datetime, new_id: NewId) -> li
     if until == hold.hold_expires_at:
         return []
     extended = replace(hold, hold_expires_at=until)
-    stored = _range_of(state, extended, new_id)
-    return [Change(state.property.id, "HoldExtended", state.ranges_of(hold.id), (stored,), hold=extended)]
+    # The range keeps the preparation days of the time it was placed in: more of them now may not fit any more.
+    held = state.ranges_of(hold.id)
+    kept = tuple(replace(stored, range_id=new_id(), expires_at=until) for stored in held)
+    return [Change(state.property.id, "HoldExtended", held, kept, hold=extended)]
 
 
 def release(state: LedgerState, hold: Hold, new_id: NewId) -> list[Change]:

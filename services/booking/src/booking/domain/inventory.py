@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from uuid import UUID
 
-from booking.domain.errors import Competitor, DatesUnavailable
+from booking.domain.errors import Competitor, ConflictClosed, DatesUnavailable, NotFound
 from booking.domain.model import Block, Change, Conflict, LedgerState, Property, Reservation, WaitingStay
 from rules.calendar import StoredRange
 
@@ -92,10 +92,20 @@ def reservation_range(owner: Property, reservation: Reservation, range_id: UUID)
 
 
 def refuse_overlap(state: LedgerState, wanted: StoredRange) -> None:
-    """Raise `DatesUnavailable` for the first active range that meets the wanted one."""
+    """Raise `DatesUnavailable` for the first active range that meets the wanted one.
+
+    Raises `NotFound` when the property is deleted: its nights are not there any more.
+    """
+    refuse_deleted(state.property)
     taken = overlapping(state.ranges, wanted.occupied_start, wanted.occupied_end)
     if taken:
         raise DatesUnavailable(Competitor(taken[0].kind, taken[0].stay_start, taken[0].stay_end))
+
+
+def refuse_deleted(owner: Property) -> None:
+    """Raise `NotFound` for a property nothing is sold of any more."""
+    if owner.deleted_at is not None:
+        raise NotFound("property")
 
 
 def overlapping(ranges: Iterable[StoredRange], start: date, end: date) -> list[StoredRange]:
@@ -114,7 +124,12 @@ class Deal:
 
 
 def deal(owner: Property, others: Sequence[StoredRange], reservation: Reservation) -> Deal:
-    """What is left for a stay of `[check_in, occupied_end)` once `others` have theirs."""
+    """What is left for a stay of `[check_in, occupied_end)` once `others` have theirs.
+
+    A deleted property gives nothing: the stay waits for somebody to move or cancel it, and nothing needs to be closed.
+    """
+    if owner.deleted_at is not None:
+        return Deal(False, (), ())
     start, end = reservation.check_in, owner.occupied_end(reservation.check_out)
     taken = overlapping(others, start, end)
     pieces = []
@@ -126,6 +141,19 @@ def deal(owner: Property, others: Sequence[StoredRange], reservation: Reservatio
     if position < end:
         pieces.append((position, end))
     return Deal(not taken, tuple(pieces), tuple(sorted({stored.source_id for stored in taken})))
+
+
+def status_won(reservation: Reservation) -> str:
+    """The status of an overbooked stay that gets its nights: a guest who is in the house stays there."""
+    return "confirmed" if reservation.checked_in_at is None else "checked_in"
+
+
+def require_in_conflict(conflict: Conflict | None, reservation_id: UUID) -> None:
+    """Raises `ConflictClosed` unless the conflict is open, and `NotFound` for a stay that has no part in it."""
+    if conflict is None or conflict.state != "open":
+        raise ConflictClosed(ConflictClosed.__doc__)
+    if reservation_id not in (conflict.reservation_id, *conflict.competing_source_ids):
+        raise NotFound("booking in this conflict")
 
 
 def settle(
@@ -161,8 +189,7 @@ def _deal_again(
     result = deal(state.property, others, stay.reservation)
     held = state.ranges_of(stay.reservation.id)
     if result.wins:
-        is_here = stay.reservation.checked_in_at is not None
-        won = replace(stay.reservation, status="checked_in" if is_here else "confirmed")
+        won = replace(stay.reservation, status=status_won(stay.reservation))
         stored = reservation_range(state.property, won, new_id())
         closed = replace(stay.conflict, state="closed", resolution="nights_came_free")
         confirmed = Change(state.property.id, "ReservationConfirmed", held, (stored,), reservation=won)

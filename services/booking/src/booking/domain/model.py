@@ -35,6 +35,7 @@ class Property:
     rules_version: int = 0
     created_at: datetime | None = None
     updated_at: datetime | None = None
+    deleted_at: datetime | None = None
 
     @property
     def conditions(self) -> SellingConditions:
@@ -170,6 +171,28 @@ class Hold:
     inventory_version: int = 0
     created_at: datetime | None = None
     updated_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredQuote:
+    """A price that was told for a stay until an instant; `total_minor` is None while the property is unpriced.
+
+    With `hold_id` it is pinned: the price is fixed as long as that hold is active, whatever `expires_at` says.
+    """
+
+    id: UUID
+    agency_id: UUID
+    property_id: UUID
+    hold_id: UUID | None
+    check_in: date
+    check_out: date
+    adults: int
+    children: int
+    infants: int
+    currency: str
+    total_minor: int | None
+    created_at: datetime
+    expires_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from booking.domain.inventory import (
     refuse_overlap,
     reservation_range,
     settle,
+    status_won,
     take_nights,
 )
 from booking.domain.model import OCCUPYING, Change, Hold, LedgerState, Reservation
@@ -131,7 +132,9 @@ def check_out(state: LedgerState, reservation: Reservation, today: date, new_id:
     held = state.ranges_of(reservation.id)
     kept: tuple[StoredRange, ...] = ()
     if today > reservation.check_in:
-        kept = (reservation_range(state.property, replace(left, check_out=today), new_id()),)
+        # Of the range as it was taken: more preparation days now may not fit any more.
+        end = min(held[0].occupied_end, state.property.occupied_end(today))
+        kept = (replace(held[0], range_id=new_id(), stay_end=today, occupied_end=end),)
     change = Change(state.property.id, "ReservationCheckedOut", held, kept, reservation=left)
     return [change, *settle(after(state, [change]), new_id)]
 
@@ -170,7 +173,7 @@ def move(
     """
     if reservation.status != "overbooked":
         require_modifiable(reservation, wanted)
-    status = "confirmed" if reservation.status == "overbooked" else reservation.status
+    status = status_won(reservation) if reservation.status == "overbooked" else reservation.status
     moved = replace(
         _modified(reservation, wanted), property_id=target.property.id, status=status, currency=target.property.currency
     )

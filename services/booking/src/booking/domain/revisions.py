@@ -17,6 +17,7 @@ from booking.domain.inventory import (
     overlapping,
     reservation_range,
     settle,
+    status_won,
 )
 from booking.domain.model import (
     Change,
@@ -31,6 +32,7 @@ from booking.domain.reservations import TRANSITIONS, cancel
 
 OVER = frozenset({"checked_out", "no_show"})
 """Statuses a modification does not bring back to life."""
+PROPERTY_DELETED = "the property is deleted: the stay waits to be moved or cancelled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +107,9 @@ def _decide_stay(state: LedgerState, revision: Revision, known: Known, new_id: N
     held = state.ranges_of(wanted.id)
     closed = close_conflict(state, wanted.id, "modified_by_channel")
     rest = after(replace(state, ranges=tuple(stored for stored in state.ranges if stored not in held)), closed)
-    decision = _decision(revision, "applied", wanted.id)
-    if overlapping(rest.ranges, wanted.check_in, state.property.occupied_end(wanted.check_out)):
+    is_lost = state.property.deleted_at is not None and not _keeps_nights(known.reservation, wanted)
+    decision = _decision(revision, "applied", wanted.id, PROPERTY_DELETED if is_lost else None)
+    if is_lost or overlapping(rest.ranges, wanted.check_in, state.property.occupied_end(wanted.check_out)):
         overbooked = replace(wanted, status="overbooked")
         waiting = WaitingStay(opened_conflict(overbooked, new_id()), overbooked)
         changes = [*settle(rest, new_id, waiting, held), *closed]
@@ -118,6 +121,22 @@ def _decide_stay(state: LedgerState, revision: Revision, known: Known, new_id: N
         changes = [taken, *closed, *settle(after(rest, [taken]), new_id)]
     first = replace(changes[0], guest=guest, revision=decision)
     return [first, *changes[1:]]
+
+
+def _keeps_nights(present: Reservation | None, wanted: Reservation) -> bool:
+    """Whether a stay has the nights it wants already, so that only other things of it change."""
+    return present is not None and (present.status, present.check_in, present.check_out) == (
+        wanted.status,
+        wanted.check_in,
+        wanted.check_out,
+    )
+
+
+def _status_after(earlier: Reservation) -> str:
+    """The status of a reservation that the channel told anew, before its nights are decided."""
+    if earlier.status in {"checked_in", *OVER}:
+        return earlier.status
+    return status_won(earlier) if earlier.status == "overbooked" else "confirmed"
 
 
 def _wanted(state: LedgerState, revision: Revision, known: Known, guest: Guest | None, new_id: NewId) -> Reservation:
@@ -147,7 +166,7 @@ def _wanted(state: LedgerState, revision: Revision, known: Known, guest: Guest |
     return replace(
         told,
         # What the host did counts: the guest is in the house, or has left.
-        status=earlier.status if earlier.status in {"checked_in", *OVER} else "confirmed",
+        status=_status_after(earlier),
         notes=earlier.notes,
         checked_in_at=earlier.checked_in_at,
         checked_out_at=earlier.checked_out_at,

@@ -113,6 +113,7 @@ def snapshot(record: Property, terms: PropertyTerms, ranges: Sequence[StoredRang
         agency_id=record.agency_id,
         inventory_version=record.inventory_version,
         rules_version=record.rules_version,
+        gone=record.deleted_at is not None,
         profile=profile(record),
         stay_rules=stay_rules(terms.rules),
         rates=rates(terms),

@@ -11,6 +11,8 @@ from contracts.booking_http_v1 import Hold as HoldAnswer
 from contracts.booking_http_v1 import Property as PropertyAnswer
 from contracts.values import Occupancy
 
+INSTANTS = frozenset({"created_at", "updated_at", "deleted_at"})
+
 
 def property_body(record: Property) -> dict[str, Any]:
     """The HTTP answer for a property."""
@@ -31,6 +33,7 @@ def property_body(record: Property) -> dict[str, Any]:
         inventory_version=record.inventory_version,
         created_at=record.created_at,
         updated_at=record.updated_at,
+        deleted_at=record.deleted_at,
     )
     return _body(answer.model_dump(mode="json"))
 
@@ -150,7 +153,5 @@ def conflict_body(record: Conflict) -> dict[str, Any]:
 
 
 def _body(answer: dict[str, Any]) -> dict[str, Any]:
-    """Drops the instants a new record does not have yet: the database fills them in."""
-    return {
-        name: value for name, value in answer.items() if value is not None or name not in ("created_at", "updated_at")
-    }
+    """Drops the instants a record does not have yet: the database fills those of a new one in."""
+    return {name: value for name, value in answer.items() if value is not None or name not in INSTANTS}

@@ -3,10 +3,10 @@
 from dataclasses import asdict
 from typing import Any
 
-from booking.domain.model import Property, PropertyTerms
+from booking.domain.model import Property, PropertyTerms, StoredQuote
 from contracts import values
 from rules.quotes import Quote
-from rules.stay_rules import RequestedStay, StayRule, StayRules
+from rules.stay_rules import StayRule, StayRules
 
 
 def stay_rules(rules: StayRules) -> values.StayRules:
@@ -68,16 +68,23 @@ def rates_body(owner: Property, terms: PropertyTerms) -> dict[str, Any]:
     }
 
 
-def quote_body(owner: Property, stay: RequestedStay, found: Quote | None) -> dict[str, Any]:
+def quote_body(owner: Property, made: StoredQuote, found: Quote | None) -> dict[str, Any]:
     """The HTTP answer for a quote; without amounts when the property is sold unpriced."""
     body: dict[str, Any] = {
+        "id": str(made.id),
+        "quote_id": str(made.id),
         "property_id": str(owner.id),
-        "check_in": stay.check_in,
-        "check_out": stay.check_out,
+        "check_in": made.check_in,
+        "check_out": made.check_out,
+        "occupancy": {"adults": made.adults, "children": made.children, "infants": made.infants},
         "currency": owner.currency,
         "rules_version": owner.rules_version,
+        "created_at": made.created_at,
+        "expires_at": made.expires_at,
         "nights": [],
     }
+    if made.hold_id is not None:
+        body["hold_id"] = str(made.hold_id)
     if found is None:
         return body
     return body | {

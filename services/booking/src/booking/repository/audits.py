@@ -3,10 +3,9 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
-from booking.domain.audits import Finding, Overlap, Position, StoredEvent, Suspect
+from booking.domain.audits import Finding, Overlap, Position, StoredEvent, StoredFinding, Suspect
 from runtime.postgres import Connection, Row
 
 LOOK_UP_ROWS = 20_000
@@ -29,20 +28,6 @@ class Fence:
 
     outbox_id: int
     xid: int
-
-
-@dataclass(frozen=True, slots=True)
-class FindingRow:
-    """A finding as it is stored; instants in UTC."""
-
-    id: int
-    invariant: str
-    kind: str
-    agency_id: UUID | None
-    property_id: UUID | None
-    detail: dict[str, Any]
-    found_at: datetime
-    last_seen_at: datetime
 
 
 async def update_lease(connection: Connection, owner: str, lease_s: float, *, takes_over: bool) -> Cursor | None:
@@ -306,11 +291,11 @@ async def resolve_finding(connection: Connection, finding_id: int) -> bool:
     return closed is True
 
 
-async def select_open_findings(connection: Connection, limit: int) -> list[FindingRow]:
+async def select_open_findings(connection: Connection, limit: int) -> list[StoredFinding]:
     """Findings that are not resolved, oldest first."""
     rows = await connection.fetch(
         """SELECT id, invariant, kind, agency_id, property_id, detail, found_at, last_seen_at
            FROM audit_findings WHERE resolved_at IS NULL ORDER BY id LIMIT $1""",
         limit,
     )
-    return [FindingRow(*row.values()) for row in rows]
+    return [StoredFinding(*row.values()) for row in rows]

@@ -58,10 +58,10 @@ async def select_history(connection: Connection, agency_id: UUID, reservation_id
 
 
 async def select_properties(connection: Connection, agency_id: UUID, page: Page) -> list[Property]:
-    """A page of the agency's properties, newest first."""
+    """A page of the agency's properties, newest first; deleted ones are left out."""
     rows = await connection.fetch(
         f"""{PROPERTY}
-        WHERE property.agency_id = $4
+        WHERE property.agency_id = $4 AND property.deleted_at IS NULL
           AND ($1::timestamptz IS NULL OR (property.created_at, property.id) < ($1, $2))
         ORDER BY property.created_at DESC, property.id DESC LIMIT $3""",
         page.created_at,

@@ -42,14 +42,27 @@ async def count_properties(connection: Connection) -> int:
 
 
 async def reset_published(connection: Connection, property_ids: Collection[UUID]) -> None:
-    """Nothing counts as published of these: the snapshot worker publishes them in its next round."""
+    """Nothing counts as published of these: the snapshot worker publishes them in its next round.
+
+    The instant tells one request from another: a snapshot that was under way before it cannot count for it.
+    """
     await connection.execute(
-        """UPDATE inventory_versions SET published_version = 0
+        """UPDATE inventory_versions SET published_version = 0, published_at = clock_timestamp()
            WHERE property_id IN (
                SELECT property_id FROM inventory_versions WHERE property_id = ANY ($1::uuid[])
                ORDER BY property_id FOR UPDATE)""",
         list(property_ids),
     )
+
+
+async def select_unknown(connection: Connection, property_ids: Collection[UUID]) -> set[UUID]:
+    """Which of these ids are no property of this ledger, of any agency; for the system role."""
+    rows = await connection.fetch(
+        """SELECT wanted.id FROM unnest($1::uuid[]) AS wanted (id)
+           WHERE NOT EXISTS (SELECT FROM inventory_versions WHERE property_id = wanted.id)""",
+        list(property_ids),
+    )
+    return {row["id"] for row in rows}
 
 
 async def count_unpublished(

@@ -69,5 +69,22 @@ async def purge_idempotency_keys(connection: Connection, limit: int) -> int:
     )
 
 
+async def purge_quotes(connection: Connection, kept: timedelta, limit: int) -> int:
+    """Delete quotes that ran out that long ago; one that is pinned lives as long as its hold."""
+    return await _count(
+        connection,
+        """WITH oldest AS (
+                SELECT id FROM quotes
+                WHERE expires_at < suite_now() - $1::interval AND NOT EXISTS (
+                    SELECT FROM holds WHERE holds.id = quotes.hold_id AND holds.state = 'active'
+                                        AND holds.hold_expires_at > suite_now() - $1::interval)
+                ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED),
+            gone AS (DELETE FROM quotes WHERE id IN (SELECT id FROM oldest) RETURNING 1)
+            SELECT count(*) FROM gone""",
+        kept,
+        limit,
+    )
+
+
 async def _count(connection: Connection, statement: str, *arguments: object) -> int:
     return int(await connection.fetchval(statement, *arguments))

@@ -45,6 +45,7 @@ def property_from(row: Row | Mapping[str, Any]) -> Property:
         rules_version=row["rules_version"],
         created_at=_instant(row["created_at"]),
         updated_at=_instant(row["updated_at"]),
+        deleted_at=_instant(row["deleted_at"]) if row["deleted_at"] is not None else None,
     )
 
 
@@ -195,11 +196,12 @@ def property_json(record: Property) -> dict[str, Any]:
         "check_in_time": record.check_in_time,
         "check_out_time": record.check_out_time,
         "active": record.active,
+        "deleted_at": record.deleted_at,
     }
 
 
 def guest_json(record: Guest) -> dict[str, Any]:
-    """What `write_guest` stores."""
+    """What `write_guests` stores."""
     return {
         "id": record.id,
         "agency_id": record.agency_id,
@@ -290,7 +292,7 @@ def conflict_json(record: Conflict) -> dict[str, Any]:
 
 
 def decision_json(record: RevisionDecision) -> dict[str, Any]:
-    """What `write_changes` stores of an OTA revision."""
+    """What `write_requests` stores of an OTA revision."""
     return {
         "connection_id": record.channel.connection_id,
         "ota_reservation_code": record.channel.ota_reservation_code,
@@ -306,7 +308,7 @@ def decision_json(record: RevisionDecision) -> dict[str, Any]:
 
 
 def range_json(stored: StoredRange) -> dict[str, Any]:
-    """What `occupy_range` stores."""
+    """What `write_requests` stores of a range."""
     return {
         "id": stored.range_id,
         "kind": stored.kind,

@@ -38,7 +38,7 @@ async def select_unpublished(pool: Pool, shard: int, behind: UUID | None, limit:
     rows = await pool.fetch(
         """SELECT property_id FROM inventory_versions
            WHERE shard = $1 AND ($2::uuid IS NULL OR property_id > $2)
-             AND (published_version < inventory_version OR published_at < now() - interval '1 day')
+             AND (published_version < inventory_version OR published_at < suite_now() - interval '1 day')
            ORDER BY property_id LIMIT $3""",
         shard,
         behind,
@@ -47,13 +47,34 @@ async def select_unpublished(pool: Pool, shard: int, behind: UUID | None, limit:
     return [row["property_id"] for row in rows]
 
 
-async def mark_published(pool: Pool, property_id: UUID, version: int) -> bool:
-    """Note a snapshot Kafka acknowledged; False when a newer one was noted already, so this one came late."""
+async def select_published(pool: Pool, property_id: UUID) -> str | None:
+    """What the marks compare with: it is another one after every mark, and after every request to publish again."""
+    query = "SELECT published_at::text FROM inventory_versions WHERE property_id = $1"
+    marked = await pool.fetchval(query, property_id)
+    return None if marked is None else str(marked)
+
+
+async def mark_published(pool: Pool, property_id: UUID, version: int, seen: str | None) -> bool:
+    """Note a snapshot Kafka acknowledged; False when `select_published` would not say `seen` any more.
+
+    Then another snapshot was noted meanwhile, behind which this one may lie, or it was asked for a new one.
+    """
+    return await _mark(pool, property_id, version, seen, "suite_now()")
+
+
+async def mark_forgotten(pool: Pool, property_id: UUID, version: int, seen: str | None) -> bool:
+    """`mark_published` for the null of a deleted property, which never grows a day old: it is written once."""
+    return await _mark(pool, property_id, version, seen, "'infinity'")
+
+
+async def _mark(pool: Pool, property_id: UUID, version: int, seen: str | None, instant: str) -> bool:
     marked = await pool.fetchval(
-        """UPDATE inventory_versions SET published_version = $2, published_at = now()
-           WHERE property_id = $1 AND published_version <= $2 RETURNING true""",
+        f"""UPDATE inventory_versions SET published_version = $2, published_at = {instant}
+           WHERE property_id = $1 AND published_at IS NOT DISTINCT FROM $3::text::timestamptz
+             AND published_version <= $2 RETURNING true""",  # noqa: S608
         property_id,
         version,
+        seen,
     )
     return marked is True
 
@@ -61,10 +82,12 @@ async def mark_published(pool: Pool, property_id: UUID, version: int) -> bool:
 async def select_digest_page(
     connection: Connection, after: date, cursor: UUID | None, limit: int
 ) -> list[tuple[UUID, int, list[StoredRange]]]:
-    """A page of (property, version, active ranges ending after a date), in property order."""
+    """A page of (property, version, active ranges ending after a date), in property order; deleted ones left out."""
     versions = await connection.fetch(
-        """SELECT property_id, inventory_version FROM inventory_versions
-           WHERE $1::uuid IS NULL OR property_id > $1 ORDER BY property_id LIMIT $2""",
+        """SELECT version.property_id, version.inventory_version
+           FROM inventory_versions AS version JOIN properties AS owner ON owner.id = version.property_id
+           WHERE owner.deleted_at IS NULL AND ($1::uuid IS NULL OR version.property_id > $1)
+           ORDER BY version.property_id LIMIT $2""",
         cursor,
         limit,
     )

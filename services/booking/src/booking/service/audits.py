@@ -8,23 +8,34 @@ import asyncio
 import os
 import sys
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 from uuid import UUID, uuid4
 
 import orjson
 
 from booking.clients import TopicBatch, TopicLog, TopicUnavailable
 from booking.domain import audits
-from booking.domain.audits import UNKNOWN, Finding, Matching, Position, StoredEvent, Suspect, TopicEvent
+from booking.domain.audits import (
+    UNKNOWN,
+    Finding,
+    Matching,
+    Position,
+    StoredEvent,
+    StoredFinding,
+    Suspect,
+    TopicEvent,
+)
 from booking.repository import audits as repository
-from booking.repository.audits import Cursor, Fence, FindingRow
+from booking.repository.audits import Cursor, Fence
 from contracts.envelope import Envelope
 from runtime.kafka import Record
 from runtime.logs import get_logger
 from runtime.postgres import Pool, transaction
 
 log = get_logger(__name__)
+Answer = TypeVar("Answer")
 
 LEASE_S = 30.0
 OUTBOX_LIMIT = 5_000
@@ -39,6 +50,10 @@ ROUNDS = 20
 """Steps at a stretch while there is more to read."""
 FINDINGS_LISTED = 1_000
 FULL_PASS_TIMEOUT_S = 600.0
+TOPIC_TIMEOUT_S = 10.0
+"""How long a step waits for Kafka: what is checked in the database alone must not stand still with a frozen broker."""
+TOPIC_PAUSE_S = 20.0
+"""How long Kafka is left alone after it did not serve; two thirds of a minute's steps then go to the database."""
 
 
 class AnotherAuditor(Exception):
@@ -102,6 +117,7 @@ class Auditor:
         self._owner = f"{os.uname().nodename}/{os.getpid()}/{uuid4().hex[:8]}"
         self._memory: _Memory | None = None
         self._is_kafka_away = False
+        self._kafka_paused_until = 0.0
         self.totals = AuditTotals()
 
     async def run_rounds(self) -> None:
@@ -131,7 +147,7 @@ class Auditor:
         self._count(step, checked, ends_cycle=ends_cycle)
         return len(step.rows) == OUTBOX_LIMIT or len(step.records) == TOPIC_LIMIT
 
-    async def full_pass(self) -> list[FindingRow]:
+    async def full_pass(self) -> list[StoredFinding]:
         """Everything once: all properties, and all events up to now; every open finding. Takes the work over.
 
         Events that still wait for the relay are left to the next pass. Raises `AuditUnfinished`, `TopicUnavailable`.
@@ -200,15 +216,25 @@ class Auditor:
     async def _read_topic(self, memory: _Memory) -> TopicBatch | None:
         if len(memory.matching.carried) > CARRIED_LIMIT:
             return None
+        return await self._of_topic(lambda: self._log.read(memory.reading, TOPIC_LIMIT))
+
+    async def _of_topic(self, ask: Callable[[], Awaitable[Answer]]) -> Answer | None:
+        """What the topic answers; None while Kafka does not serve, or was found not to a while ago."""
+        now = asyncio.get_running_loop().time
+        if now() < self._kafka_paused_until:
+            return None
         try:
-            batch = await self._log.read(memory.reading, TOPIC_LIMIT)
-        except TopicUnavailable as error:
+            async with asyncio.timeout(TOPIC_TIMEOUT_S):
+                answer = await ask()
+        except (TopicUnavailable, TimeoutError) as error:
             if not self._is_kafka_away:
-                log.warning("the topic cannot be audited until kafka serves again", error=str(error))
+                log.warning("the topic cannot be audited until kafka serves again", error=repr(error))
             self._is_kafka_away = True
+            await self._log.close()
+            self._kafka_paused_until = now() + TOPIC_PAUSE_S
             return None
         self._is_kafka_away = False
-        return batch
+        return answer
 
     async def _check_events(self, memory: _Memory, step: _Step) -> None:
         for record in step.batch.records if step.batch else ():
@@ -271,7 +297,7 @@ class Auditor:
             unsent = await repository.select_oldest_unsent(connection, shards)
             quarantined = await repository.select_quarantined(connection)
         # Read after the rows were known to be sent: their records lie below.
-        ends = await self._ends() if memory.suspects else {}
+        ends = (await self._of_topic(self._log.ends) if memory.suspects else None) or {}
         for key in step.judged:
             suspect = memory.suspects[key]
             findings, is_settled = audits.judge_suspect(
@@ -293,12 +319,6 @@ class Auditor:
             memory.undecided += is_sent or step.outbox_id < suspect.outbox_id
             if is_sent and suspect.topic_end is None and suspect.shard in ends:
                 memory.suspects[key] = replace(suspect, topic_end=ends[suspect.shard])
-
-    async def _ends(self) -> dict[int, int]:
-        try:
-            return {} if self._is_kafka_away else await self._log.ends()
-        except TopicUnavailable:
-            return {}
 
     async def _save(
         self, memory: _Memory, step: _Step, checked: Collection[UUID], after_property: UUID | None

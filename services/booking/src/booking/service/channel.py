@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from uuid import UUID
 
-from booking.domain.errors import ConflictClosed, GuestAppeared, NotFound, RangeMoved
+from booking.domain.errors import DatesUnavailable, GuestAppeared, NotFound, RangeMoved
+from booking.domain.inventory import require_in_conflict
 from booking.domain.model import Conflict, LedgerState, Page, Reservation, RevisionDecision, normalise_email
 from booking.domain.revisions import Known, Revision, decide
 from booking.repository import lists, reads
@@ -19,7 +20,8 @@ ATTEMPTS = 3
 async def apply_revision(deps: Deps, revision: Revision) -> None:
     """Apply one OTA revision; safe to repeat: a revision decided before gets its stored outcome told again.
 
-    Raises `NotFound` when the agency has no such property: the record then belongs to the dead letters.
+    Raises `NotFound` when the agency has no such property: the record then belongs to the dead letters; `RangeMoved` or
+    `GuestAppeared` when its stay or guest moved again and again while it was decided.
     """
 
     async def decide_revision(connection: Connection, states: Mapping[UUID, LedgerState]) -> Decision:
@@ -33,14 +35,14 @@ async def apply_revision(deps: Deps, revision: Revision) -> None:
         return None
 
     as_channel = deps.by(f"channel:{revision.channel.connection_id}")
-    for _ in range(ATTEMPTS):
+    for attempt in range(1, ATTEMPTS + 1):
         try:
             properties = await _properties_of(deps, revision)
             await under_locks(as_channel, revision.agency_id, properties, decide_revision, done)
             return
-        except (GuestAppeared, RangeMoved):
-            continue
-    raise GuestAppeared(GuestAppeared.__doc__)
+        except (DatesUnavailable, GuestAppeared, RangeMoved):  # nights taken past the lock: it is overbooked then
+            if attempt == ATTEMPTS:
+                raise
 
 
 async def _properties_of(deps: Deps, revision: Revision) -> list[UUID]:
@@ -87,15 +89,18 @@ async def resolve(
     `ConflictClosed`, `DatesUnavailable`.
     """
     conflict = await get_conflict(deps, agency_id, conflict_id)
-    if conflict.state != "open":
-        raise ConflictClosed(ConflictClosed.__doc__)
     stay_id = reservation_id or conflict.reservation_id
-    if stay_id not in (conflict.reservation_id, *conflict.competing_source_ids):
-        raise NotFound("booking in this conflict")
+    require_in_conflict(conflict, stay_id)
+
+    def require(state: LedgerState) -> None:
+        # Looked at again under the lock: it may have closed by itself, or be about others now.
+        waiting = [stay.conflict for stay in state.waiting if stay.conflict.id == conflict_id]
+        require_in_conflict(waiting[0] if waiting else None, stay_id)
+
     if target_id is None:
-        await transitions.cancel(deps, agency_id, stay_id, "conflict resolved")
+        await transitions.cancel(deps, agency_id, stay_id, "conflict resolved", require)
     else:
-        await modifying.modify(deps, agency_id, stay_id, Patch(property_id=target_id))
+        await modifying.modify(deps, agency_id, stay_id, Patch(property_id=target_id), require)
     return await get_conflict(deps, agency_id, conflict_id)
 
 

@@ -1,18 +1,19 @@
-"""Use cases of stays decided under the locks: several at once, all or nothing, and one that consumes a hold."""
+"""Use cases of stays decided under the locks: several at once, all or nothing; one that names a hold or a quote."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from uuid import UUID
 
-from booking.domain import holds, reservations
+from booking.domain import reservations
 from booking.domain.drafts import BookingDraft, GuestDraft, new_reservation
-from booking.domain.errors import DatesUnavailable, GuestAppeared, NotFound
-from booking.domain.inventory import after
-from booking.domain.model import Change, Guest, Hold, LedgerState, Reservation
+from booking.domain.errors import DatesUnavailable, GuestAppeared, HoldNotActive, NotFound
+from booking.domain.inventory import after, refuse_deleted
+from booking.domain.model import Change, Guest, LedgerState, Reservation
 from booking.events import bodies
 from booking.repository import reads
 from booking.repository.writes import AnswerDraft
-from booking.service.judging import price_of
+from booking.service.holds import active_hold
+from booking.service.quotes import price
 from booking.service.refusals import log_refusal
 from booking.service.writing import DecideOverSeveral, Decision, Deps, new_id, only_answer, replaying, under_locks
 from runtime.idempotency import IdempotencyKey, StoredAnswer
@@ -36,7 +37,11 @@ async def book_group(
 
 
 async def book_hold(deps: Deps, agency_id: UUID, draft: BookingDraft, key: IdempotencyKey | None) -> StoredAnswer:
-    """Book the nights of a hold, which is consumed: 201 body, `HoldNotActive`, or what `book` raises."""
+    """Book a stay that names a hold, which is consumed, or a quote: 201 body, or what `book` raises.
+
+    Raises `HoldNotActive` too, and `QuoteExpired`, `QuoteMismatch`, `PriceChanged`. A plain booking does not come here:
+    it pays for no look at either.
+    """
 
     async def decide(connection: Connection, states: Mapping[UUID, LedgerState]) -> Decision:
         changes, made = await _decide(deps, connection, states, [draft], None)
@@ -76,13 +81,20 @@ async def _decide(
     left = dict(states)
     changes: list[Change] = []
     made: list[Reservation] = []
+    consumed: set[UUID] = set()
     for draft in drafts:
         state = left[draft.property_id]
-        terms = await deps.terms.of(state.property, connection)
-        total = price_of(state.property, terms, draft.requested, state.now, expected_minor=draft.expected_total_minor)
+        refuse_deleted(state.property)
+        hold = None
+        if draft.hold_id is not None:
+            hold = await active_hold(connection, agency_id, draft.property_id, draft.hold_id, state.now)
+            if hold.id in consumed:  # by a stay before it in the group
+                raise HoldNotActive("consumed")
+            consumed.add(hold.id)
+        total, currency = await price(deps, connection, state, draft)
         until = state.now + deps.pending_ttl
         record = new_reservation(draft, state.property, known_id, until, total, new_id, group_id)
-        hold = await _hold(connection, state, draft)
+        record = replace(record, currency=currency)
         try:
             own = reservations.create(state, record, new_id, hold)
         except DatesUnavailable as refusal:
@@ -107,14 +119,3 @@ async def _guest(connection: Connection, agency_id: UUID, draft: GuestDraft) -> 
         return known_id, None
     guest = draft.new_guest(agency_id, new_id)
     return guest.id, guest
-
-
-async def _hold(connection: Connection, state: LedgerState, draft: BookingDraft) -> Hold | None:
-    if draft.hold_id is None:
-        return None
-    hold = await reads.select_hold(connection, state.property.agency_id, draft.hold_id)
-    if hold is None or hold.property_id != draft.property_id:
-        raise NotFound("hold")
-    hold = holds.current(hold, state.now)
-    holds.require_active(hold)
-    return hold

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from booking.domain import holds
@@ -58,6 +58,15 @@ async def get(deps: Deps, agency_id: UUID, hold_id: UUID) -> Hold:
     """One hold of the agency, those that are over too, or `NotFound`."""
     async with transaction(deps.pool, agency_id) as connection:
         return await _existing(connection, agency_id, hold_id)
+
+
+async def active_hold(connection: Connection, agency_id: UUID, property_id: UUID, hold_id: UUID, now: datetime) -> Hold:
+    """The hold a request names, inside its transaction: `NotFound` for another property's, or `HoldNotActive`."""
+    hold = holds.current(await _existing(connection, agency_id, hold_id), now)
+    if hold.property_id != property_id:
+        raise NotFound("hold")
+    holds.require_active(hold)
+    return hold
 
 
 async def _changed(

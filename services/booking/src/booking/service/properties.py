@@ -1,21 +1,23 @@
-"""Use cases of properties: create, read, list; and their whole state for other services."""
+"""Use cases of properties: create, read, list, delete; and their whole state for other services."""
 
 from dataclasses import replace
 from datetime import date
 from uuid import UUID
 
 from booking import events
+from booking.domain import deletion
 from booking.domain.errors import NotFound
-from booking.domain.model import Change, Page, Property
+from booking.domain.inventory import refuse_deleted
+from booking.domain.model import Change, LedgerState, Page, Property
 from booking.events import bodies
 from booking.repository import lists, reads, snapshots, writes
 from booking.repository.snapshots import PropertyWithRanges
-from booking.repository.writes import AnswerDraft
-from booking.service.writing import Deps, replaying, write_request
+from booking.repository.writes import AnswerDraft, Written
+from booking.service.writing import Decision, Deps, replaying, under_lock, write_request
 from rules.calendar import digest
 from runtime.idempotency import IdempotencyKey, StoredAnswer
 from runtime.kafka import partition_of
-from runtime.postgres import retrying_deadlocks, transaction
+from runtime.postgres import Connection, retrying_deadlocks, transaction
 
 
 async def create(deps: Deps, record: Property, key: IdempotencyKey | None) -> StoredAnswer:
@@ -41,20 +43,50 @@ async def create(deps: Deps, record: Property, key: IdempotencyKey | None) -> St
 async def get(deps: Deps, agency_id: UUID, property_id: UUID) -> Property:
     """One property of the agency, or `NotFound`."""
     async with transaction(deps.pool, agency_id) as connection:
-        record = await reads.select_property(connection, property_id)
+        return await existing(connection, agency_id, property_id)
+
+
+async def existing(connection: Connection, agency_id: UUID, property_id: UUID) -> Property:
+    """`get` inside a transaction; a deleted property is not there."""
+    record = await _stored(connection, agency_id, property_id)
+    refuse_deleted(record)
+    return record
+
+
+async def delete(deps: Deps, agency_id: UUID, property_id: UUID) -> Property:
+    """Take a property away for good; deleting twice answers the same. Raises `PropertyInUse`, `NotFound`.
+
+    Its reservations stay readable, its guests erasable; what an OTA still sells of it waits as overbooked.
+    """
+
+    async def decide(connection: Connection, state: LedgerState) -> Decision:
+        return Decision(deletion.delete(state, await reads.select_inquiries(connection, property_id)))
+
+    async def finish(connection: Connection, _: Written) -> Property:
+        return await _stored(connection, agency_id, property_id)
+
+    shard = partition_of(str(property_id), deps.partitions)
+    return await under_lock(deps, agency_id, property_id, decide, finish, shard=shard)
+
+
+async def _stored(connection: Connection, agency_id: UUID, property_id: UUID) -> Property:
+    record = await reads.select_property(connection, property_id)
     if record is None or record.agency_id != agency_id:
         raise NotFound("property")
     return record
 
 
 async def list_page(deps: Deps, agency_id: UUID, page: Page) -> list[Property]:
-    """A page of the agency's properties, newest first."""
+    """A page of the agency's properties, newest first; deleted ones left out."""
     async with transaction(deps.pool, agency_id) as connection:
         return await lists.select_properties(connection, agency_id, page)
 
 
 async def state(deps: Deps, property_id: UUID) -> PropertyWithRanges:
-    """The whole state of a property whatever its agency, or `NotFound`; for other services, with the system role."""
+    """The whole state of a property whatever its agency, or `NotFound`; for other services, with the system role.
+
+    A deleted property is answered as gone for ever: who never heard of the deletion must not take it for a mistake.
+    """
     async with deps.pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         found = await snapshots.select_property_with_ranges(connection, property_id)
     if found is None:

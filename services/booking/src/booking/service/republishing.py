@@ -3,20 +3,32 @@
 `deps` is the system role's. None of them writes an event: the compacted topic carries the state to every consumer.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from booking.clients import TopicLog, TopicUnavailable
 from booking.domain.errors import NotFound
 from booking.repository import republishing
 from booking.repository.reads import select_now
 from booking.repository.republishing import GivenUp
+from booking.service.snapshots import Send
 from booking.service.writing import Deps
+from runtime.kafka import Record
 from runtime.postgres import retrying_deadlocks, transaction
 
 BATCH = 200
 """Properties a transaction: `bump_versions` keeps their writers waiting."""
+TOPIC_LIMIT = 1_000
+"""Records of the topic at a stretch; nothing else of it is kept in memory."""
+QUIET_S = 15.0
+"""How long a topic that is not read to its end may give nothing, before it is said that Kafka does not serve it."""
+
+
+class EmptyLedger(Exception):
+    """This ledger has no property at all: every key of the topic would be forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +60,50 @@ async def republish(deps: Deps, scope: Scope) -> AsyncIterator[Requested]:
                 return await select_now(connection)
 
         yield Requested(len(batch), await retrying_deadlocks(attempt))
+
+
+async def forget_unknown(deps: Deps, topic_log: TopicLog, send: Send) -> AsyncIterator[int]:
+    """After a restore: a null for every key of the compacted topic that is no property of this ledger; counts.
+
+    A snapshot is published after its property was committed, and a property's row is never deleted. So a key whose
+    record was read before the ledger was asked, and which the ledger does not have, can only be from before the
+    restore: one that is created meanwhile is safe. A null for a key that has one already is harmless, and so is
+    running this twice. Raises `EmptyLedger`, `TopicUnavailable`; what was written until then stays.
+    """
+    if not await count_properties(deps):
+        raise EmptyLedger(EmptyLedger.__doc__)
+    async for records in _records(topic_log):
+        places = {key: record for record in records if (key := _property_of(record)) is not None}
+        # A null at the end of its stretch was forgotten before.
+        alive = {key: record for key, record in places.items() if record.value is not None}
+        async with transaction(deps.pool, None) as connection:
+            unknown = await republishing.select_unknown(connection, alive)
+        for key in sorted(unknown):
+            await send(alive[key].partition, str(key).encode(), None)
+        yield len(unknown)
+
+
+async def _records(topic_log: TopicLog) -> AsyncIterator[list[Record]]:
+    """The records up to the topic's end of now, a stretch at a time."""
+    ends = {partition: end for partition, end in (await topic_log.ends()).items() if end}
+    offsets: dict[int, int] = {}
+    heard_at = asyncio.get_running_loop().time()
+    while any(offsets.get(partition, 0) < end for partition, end in ends.items()):
+        batch = await topic_log.read(offsets, TOPIC_LIMIT)
+        offsets, now = batch.offsets, asyncio.get_running_loop().time()
+        if batch.records:
+            heard_at = now
+            yield batch.records
+        elif now - heard_at > QUIET_S:
+            raise TopicUnavailable(f"it gave nothing for {QUIET_S:.0f} s before its end")
+
+
+def _property_of(record: Record) -> UUID | None:
+    """The property a record is about; None for the markers of delta offsets and for what is not ours."""
+    try:
+        return UUID((record.key or b"").decode())
+    except ValueError:
+        return None
 
 
 async def count_waiting(deps: Deps, scope: Scope, requested_at: datetime) -> int:

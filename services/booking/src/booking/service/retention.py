@@ -3,7 +3,7 @@
 No version moves and no event is written: what is moved or deleted lies outside of every answer, snapshot and digest.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, astuple, dataclass
 from datetime import timedelta
 
 from booking.repository import retention
@@ -25,6 +25,7 @@ class Horizons:
     active_ranges: timedelta = timedelta(days=400)
     sent_events: timedelta = timedelta(days=14)
     inbox: timedelta = timedelta(days=30)
+    expired_quotes: timedelta = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +37,13 @@ class Retained:
     events: int
     inbox: int
     idempotency_keys: int
+    quotes: int = 0
 
     @property
     def most(self) -> int:
         """The largest of the counts: a full batch says that there may be more."""
-        return max(self.released_ranges, self.active_ranges, self.events, self.inbox, self.idempotency_keys)
+        counts: tuple[int, ...] = astuple(self)
+        return max(counts)
 
 
 async def retention_step(deps: Deps, horizons: Horizons | None = None, batch: int = BATCH) -> Retained:
@@ -56,7 +59,9 @@ async def retention_step(deps: Deps, horizons: Horizons | None = None, batch: in
         inbox = await retention.purge_inbox(connection, kept.inbox, batch)
     async with transaction(deps.pool, None) as connection:
         keys = await retention.purge_idempotency_keys(connection, batch)
-    done = Retained(released, active, events, inbox, keys)
+    async with transaction(deps.pool, None) as connection:
+        quotes = await retention.purge_quotes(connection, kept.expired_quotes, batch)
+    done = Retained(released, active, events, inbox, keys, quotes)
     if done.most:
-        log.info("retention", ranges=released + active, events=events, inbox=inbox, idempotency_keys=keys)
+        log.info("retention", **asdict(done))
     return done

@@ -2,17 +2,20 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from booking.domain.errors import NotFound, StayRulesViolated, TermsRefused
+from booking.domain.errors import TermsRefused
+from booking.domain.inventory import refuse_deleted
 from booking.domain.model import Change, LedgerState, Property, PropertyTerms
 from booking.domain.terms import DatedValue, lay_over_rates, lay_over_rules
-from booking.repository import reads
 from booking.repository.writes import Written
+from booking.service import properties
+from booking.service.judging import require_rules
 from booking.service.writing import Decision, Deps, under_lock
 from rules.quotes import Fees, Quote, Rates, quote
-from rules.stay_rules import RequestedStay, StayRules, judge
+from rules.stay_rules import RequestedStay, StayRules
 from runtime.kafka import partition_of
 from runtime.postgres import Connection, transaction
 
@@ -84,17 +87,12 @@ async def get(deps: Deps, agency_id: UUID, property_id: UUID) -> Selling:
 
 
 async def quote_stay(
-    deps: Deps, agency_id: UUID, property_id: UUID, stay: RequestedStay
+    deps: Deps, connection: Connection, agency_id: UUID, property_id: UUID, stay: RequestedStay, now: datetime
 ) -> tuple[Property, Quote | None]:
     """What a stay costs now; None when the property is sold unpriced. Raises `StayRulesViolated`, `NotFound`."""
-    async with transaction(deps.pool, agency_id) as connection:
-        owner, terms = await _existing(deps, connection, agency_id, property_id)
-        now = await reads.select_now(connection)
-    selling = terms.selling(owner)
-    broken = judge(selling, stay, now)
-    if broken:
-        raise StayRulesViolated(broken)
-    return owner, quote(selling, stay)
+    owner, terms = await _existing(deps, connection, agency_id, property_id)
+    require_rules(owner, terms, stay, now)
+    return owner, quote(terms.selling(owner), stay)
 
 
 Decide = Callable[[Property, PropertyTerms], tuple[Property, PropertyTerms, frozenset[str]]]
@@ -104,6 +102,7 @@ async def _change(deps: Deps, agency_id: UUID, property_id: UUID, decide: Decide
     """One change of a property; nothing is written when no section changed."""
 
     async def decide_change(connection: Connection, state: LedgerState) -> Decision:
+        refuse_deleted(state.property)
         present = await deps.terms.of(state.property, connection)
         owner, terms, sections = decide(state.property, present)
         if not sections:
@@ -120,9 +119,7 @@ async def _change(deps: Deps, agency_id: UUID, property_id: UUID, decide: Decide
 
 
 async def _existing(deps: Deps, connection: Connection, agency_id: UUID, property_id: UUID) -> Selling:
-    owner = await reads.select_property(connection, property_id)
-    if owner is None or owner.agency_id != agency_id:
-        raise NotFound("property")
+    owner = await properties.existing(connection, agency_id, property_id)
     return owner, await deps.terms.of(owner, connection)
 
 

@@ -5,7 +5,7 @@ Off the hot path and coalesced: ten changes of a property between two rounds are
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import orjson
@@ -13,6 +13,7 @@ import orjson
 from booking import events
 from booking.domain.errors import NotFound
 from booking.repository import snapshots
+from booking.repository.snapshots import PropertyWithRanges
 from booking.service import properties
 from booking.service.writing import Deps
 from contracts.booking_properties_v1 import DeltaOffset, PropertySnapshot
@@ -23,7 +24,10 @@ AT_ONCE = 4
 MARKER_EVERY = 1000
 """Records after which a shard without changes gets a marker too, so that it never points at expired deltas."""
 
-Send = Callable[[int, bytes, bytes], Awaitable[None]]
+GONE_FOR = timedelta(days=30)
+"""How long a deleted property is published as gone; then a null lets the topic forget it."""
+
+Send = Callable[[int, bytes, bytes | None], Awaitable[None]]
 """Writes one record to a partition of `booking.properties.v1` (partition, key, value), returns once acknowledged."""
 
 EndOffset = Callable[[int], Awaitable[int]]
@@ -52,15 +56,23 @@ async def publish(deps: Deps, shard: int, end_offset: EndOffset, send: Send, las
 
 async def _publish_one(deps: Deps, shard: int, property_id: UUID, send: Send) -> None:
     while True:
+        seen = await snapshots.select_published(deps.pool, property_id)
         try:
             found = await properties.state(deps, property_id)
         except NotFound:
             return
-        whole = events.snapshot(found.owner, found.terms, found.ranges)
-        await send(shard, str(property_id).encode(), _envelope(whole, f"property/{property_id}", whole.agency_id))
-        # A newer snapshot was marked meanwhile, so this older one may lie behind it: publish once more.
-        if await snapshots.mark_published(deps.pool, property_id, found.owner.inventory_version):
+        owner = found.owner
+        is_forgotten = owner.deleted_at is not None and owner.deleted_at + GONE_FOR <= found.as_of
+        mark = snapshots.mark_forgotten if is_forgotten else snapshots.mark_published
+        await send(shard, str(property_id).encode(), None if is_forgotten else _whole(found))
+        # Another snapshot was marked meanwhile and may lie before this older one, or a new one was asked for.
+        if await mark(deps.pool, property_id, owner.inventory_version, seen):
             return
+
+
+def _whole(found: PropertyWithRanges) -> bytes:
+    whole = events.snapshot(found.owner, found.terms, found.ranges)
+    return _envelope(whole, f"property/{whole.property_id}", whole.agency_id)
 
 
 def _envelope(data: PropertySnapshot | DeltaOffset, subject: str, agency_id: UUID | None) -> bytes:

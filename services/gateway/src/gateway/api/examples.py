@@ -22,6 +22,7 @@ _OVERBOOKED_ID = "0192f1ca-6677-7c99-ad50-0e1f2a3b4c09"
 _TASK_ID = "0192f1cb-7788-7daa-be61-1f2a3b4c5d10"
 _GROUP_ID = "0192f1cc-8899-7ebb-9f72-2a3b4c5d6e11"
 _HOLD_ID = "0192f1cd-99aa-7fcc-a083-3b4c5d6e7f12"
+_QUOTE_ID = "0192f1ce-aabb-7add-b194-4c5d6e7f8013"
 _TIMES = {"created_at": "2026-03-02T09:30:00.000000Z", "updated_at": "2026-03-02T09:30:00.000000Z"}
 
 _PROPERTY_CREATE = {
@@ -78,8 +79,12 @@ _RATES = {
     "length_of_stay_discounts": [{"min_nights": 7, "basis_points": 1_000}],
 }
 _QUOTE = {
+    "id": _QUOTE_ID,
+    "quote_id": _QUOTE_ID,
     "property_id": _PROPERTY_ID,
+    "hold_id": _HOLD_ID,
     **_STAY,
+    "occupancy": _OCCUPANCY,
     "currency": "EUR",
     "rules_version": 5,
     "nights": [{"date": f"2026-07-{day:02}", "rate_minor": 12_000} for day in range(3, 10)],
@@ -88,6 +93,8 @@ _QUOTE = {
     "extra_guest_minor": 10_500,
     "cleaning_fee_minor": 5_000,
     "total_minor": 91_100,
+    "created_at": "2026-03-02T09:30:00.000000Z",
+    "expires_at": "2026-03-02T09:45:00.000000Z",
 }
 _GUEST = {
     "id": _GUEST_ID,
@@ -246,7 +253,7 @@ EXAMPLES: dict[type[BaseModel], dict[str, Any]] = {
             {"index": 1, "status": "refused", "detail": "The end date must lie after the start date."},
         ],
     },
-    selling.QuoteCreate: {"property_id": _PROPERTY_ID, **_STAY, "occupancy": _OCCUPANCY},
+    selling.QuoteCreate: {"property_id": _PROPERTY_ID, **_STAY, "occupancy": _OCCUPANCY, "hold_id": _HOLD_ID},
     selling.Quote: _QUOTE,
     booking.BookingPatch: {"check_out": "2026-07-12", "notes": None},
     booking.RatingPut: {"rating": 5},

@@ -35,7 +35,16 @@ ROUTES: tuple[PublicRoute, ...] = (
         ),
     ),
     PublicRoute(
-        "read_guest", "GET", "/guests/{id}", BOOKING, "/guests/{id}", "Read a guest and their figures", guests.Guest
+        "read_guest",
+        "GET",
+        "/guests/{id}",
+        BOOKING,
+        "/guests/{id}",
+        "Read a guest and their figures",
+        guests.Guest,
+        description="The figures `total_bookings`, `total_spent`, `first_booking_at` and `last_booking_at` are over "
+        f"the guest's reservations that {guests.COUNTED}; they change in the transaction that changes the reservation. "
+        "`average_rating` is over all ratings.",
     ),
     PublicRoute(
         "modify_guest",

@@ -56,6 +56,17 @@ ROUTES: tuple[PublicRoute, ...] = (
         "read_property", "GET", "/properties/{id}", BOOKING, "/properties/{id}", "Read a property", booking.Property
     ),
     PublicRoute(
+        "delete_property",
+        "DELETE",
+        "/properties/{id}",
+        BOOKING,
+        "/properties/{id}",
+        "Take a property away for good; again answers the same",
+        booking.Property,
+        problems=(ProblemCode.PROPERTY_IN_USE, ProblemCode.DEADLOCK),
+        description="Refused while nights from today on are taken or asked for. Its reservations stay readable.",
+    ),
+    PublicRoute(
         "create_block",
         "POST",
         "/availability/blocks",
