@@ -67,6 +67,7 @@ PLANTS = [
     Plant(GATEWAY, "gateway/commands.py", "import gateway.api"),
     Plant(GATEWAY, "gateway/helpers.py", '"""A module whose name means nothing."""'),
     Plant(INCOMING, "booking/consumers.py", "import booking.repository"),
+    Plant(INCOMING, "booking/commands/ledger.py", "import booking.repository.audits"),
     Plant(INCOMING, "availability/api.py", "import availability.snapshots"),
     Plant(INCOMING, "channel_sync/workers.py", "import channel_sync.adapters"),
     Plant(PURE, "booking/domain/__init__.py", "import contracts.values"),

@@ -140,7 +140,7 @@ class OwnLedger:
         topic = await new_topic(self.kafka)
         writer = TopicWriter(self.kafka.kafka_bootstrap_servers)
 
-        async def send(partition: int, key: bytes, value: bytes) -> None:
+        async def send(partition: int, key: bytes, value: bytes | None) -> None:
             await writer.send(topic.name, partition, key, value)
 
         async def end_offset(partition: int) -> int:

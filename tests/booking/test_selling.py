@@ -10,16 +10,18 @@ import pytest
 
 from booking.domain.drafts import BookingDraft, GuestDraft
 from booking.domain.errors import DatesUnavailable, NotFound, PriceChanged, StayRulesViolated, TermsRefused
-from booking.domain.model import PropertyTerms
+from booking.domain.model import Property, PropertyTerms
 from booking.domain.terms import DatedValue
 from booking.events import snapshot
+from booking.repository.reads import select_now
 from booking.service import channel, modifying, properties, reservations, selling, transitions
 from booking.service.modifying import Patch
 from booking.service.terms import TermsCache
 from contracts.values import LengthOfStayDiscount as DiscountSection
-from rules.quotes import Fees, LengthOfStayDiscount, Rates
+from rules.quotes import Fees, LengthOfStayDiscount, Quote, Rates
 from rules.stay_rules import RequestedStay, StayRule, StayRules
 from runtime.idempotency import StoredAnswer
+from runtime.postgres import transaction
 from tests.booking.checks import events_by_version, outbox_of, revision_of
 from tests.booking.conftest import Ledger, night
 
@@ -39,6 +41,12 @@ def draft(house: UUID, first: int, last: int, expected: int | None = None) -> Bo
     return BookingDraft(house, night(first), night(last), 2, 0, 0, "confirmed", None, guest, None, expected)
 
 
+async def quoted(ledger: Ledger, agency: UUID, house: UUID, stay: RequestedStay) -> tuple[Property, Quote | None]:
+    async with transaction(ledger.api.pool, agency) as connection:
+        now = await select_now(connection)
+        return await selling.quote_stay(ledger.api, connection, agency, house, stay, now)
+
+
 def body_of(answer: StoredAnswer) -> Any:
     return json.loads(answer.body)
 
@@ -50,7 +58,7 @@ async def test_a_stay_costs_what_its_nights_cost(ledger: Ledger) -> None:
     made = body_of(await ledger.book(agency, house, 0, 3))
     assert (made["total_amount_minor"], made["currency"]) == (45_000, "EUR")
     stay = RequestedStay(night(10), night(12), 2)
-    owner, found = await selling.quote_stay(ledger.api, agency, house, stay)
+    owner, found = await quoted(ledger, agency, house, stay)
     assert found is not None
     assert (found.total_minor, [each.rate_minor for each in found.nights]) == (20_000, [10_000, 10_000])
     assert owner.rules_version == 3
@@ -60,7 +68,7 @@ async def test_an_unpriced_property_is_sold_without_an_amount(ledger: Ledger) ->
     agency = uuid4()
     house = await ledger.new_property(agency)
     assert body_of(await ledger.book(agency, house, 0, 3))["total_amount_minor"] is None
-    _, found = await selling.quote_stay(ledger.api, agency, house, RequestedStay(night(5), night(6), 2))
+    _, found = await quoted(ledger, agency, house, RequestedStay(night(5), night(6), 2))
     assert found is None
 
 
@@ -196,7 +204,7 @@ async def test_another_agencys_property_is_not_there(ledger: Ledger) -> None:
         selling.get(ledger.api, stranger, house),
         selling.modify(ledger.api, stranger, house, {"name": "Mine"}),
         selling.lay_rates(ledger.api, stranger, house, [DatedValue(night(0), night(1), 1)]),
-        selling.quote_stay(ledger.api, stranger, house, stay),
+        quoted(ledger, stranger, house, stay),
     ):
         with pytest.raises(NotFound):
             await attempt

@@ -72,6 +72,31 @@ async def test_it_keeps_requests_back_so_that_the_server_never_hears_them() -> N
         assert upstream.heard == [b"one\n"]
 
 
+async def test_it_keeps_a_word_back_on_the_connection_that_was_marked() -> None:
+    async with proxied() as (upstream, proxy, reader, writer):
+        proxy.withhold_word_after(b"insert 7", b"COMMIT")
+        for line in (b"COMMIT\n", b"insert 7\n"):
+            writer.write(line)
+            assert await reader.readline() == b"heard " + line
+        writer.write(b"COMMIT\n")
+        connection = await proxy.wait_until_word_withheld(b"insert 7")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reader.readline(), 0.1)
+        assert upstream.heard == [b"COMMIT\n", b"insert 7\n"]
+        assert bytes(connection.withheld["to_server"]) == b"COMMIT\n"
+
+
+async def test_it_notes_a_marker_and_lets_it_pass_once_forgotten_too() -> None:
+    async with proxied() as (_, proxy, reader, writer):
+        proxy.watch_for(b"insert 7")
+        proxy.withhold_answers_after(b"insert 8")
+        proxy.forget(b"insert 8")
+        for line in (b"insert 7\n", b"insert 8\n"):
+            writer.write(line)
+            assert await reader.readline() == b"heard " + line
+        assert (await proxy.wait_until_seen(b"insert 7")).markers == {b"insert 7"}
+
+
 async def test_it_delays_one_direction() -> None:
     async with proxied() as (_, proxy, reader, writer):
         proxy.delay_s["to_client"] = 0.2

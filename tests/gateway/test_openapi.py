@@ -57,6 +57,7 @@ DELETE /holds/{id}
 POST /properties
 GET /properties
 GET /properties/{id}
+DELETE /properties/{id}
 POST /availability/blocks
 GET /availability/blocks
 GET /availability/blocks/{id}

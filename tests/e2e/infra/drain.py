@@ -70,7 +70,10 @@ async def check_everything(running: Running) -> None:
 
 async def ledger_versions(running: Running) -> dict[str, int]:
     """The inventory version of every property, from the database."""
-    rows = await running.ledger.fetch("SELECT property_id, inventory_version FROM inventory_versions")
+    rows = await running.ledger.fetch(
+        "SELECT version.property_id, version.inventory_version FROM inventory_versions AS version "
+        "JOIN properties AS owner ON owner.id = version.property_id WHERE owner.deleted_at IS NULL"
+    )
     return {str(row["property_id"]): row["inventory_version"] for row in rows}
 
 

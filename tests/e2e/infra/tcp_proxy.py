@@ -1,13 +1,15 @@
 """Owns a TCP proxy that can delay, withhold or cut each direction; the fault tests put it between two processes.
 
 It knows no protocol. A marker in what the client sends says from where on the server's answers are kept: so a test can
-let a statement through, see its effect at the server, and be sure that the client never heard of it.
+let a statement through, see its effect at the server, and be sure that the client never heard of it. Or it says on
+which connection a later word of the client is kept: so a test can be sure that the server never heard that.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Literal, Self
@@ -44,7 +46,8 @@ class TcpProxy:
         self.connections: list[Connection] = []
         self.delay_s: dict[Direction, float] = {"to_server": 0.0, "to_client": 0.0}
         self._target = (host, port)
-        self._markers: set[bytes] = set()
+        # What is kept once a marker was seen: the answers (None), the client's next such word, or nothing (b"").
+        self._markers: dict[bytes, bytes | None] = {}
         self._changed = asyncio.Condition()
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -69,7 +72,19 @@ class TcpProxy:
 
     def withhold_answers_after(self, marker: bytes) -> None:
         """On every connection whose client sends `marker` from now on: let it through, keep what the server answers."""
-        self._markers.add(marker)
+        self._markers[marker] = None
+
+    def withhold_word_after(self, marker: bytes, word: bytes) -> None:
+        """On every connection whose client sends `marker` from now on: keep what it sends from `word` on."""
+        self._markers[marker] = word
+
+    def watch_for(self, marker: bytes) -> None:
+        """Note on which connection `marker` is sent from now on; everything passes."""
+        self._markers[marker] = b""
+
+    def forget(self, marker: bytes) -> None:
+        """Let `marker` pass from now on like anything else."""
+        self._markers.pop(marker, None)
 
     def withhold(self, direction: Direction) -> None:
         """Keep what arrives in this direction, on all present connections."""
@@ -83,11 +98,19 @@ class TcpProxy:
 
     async def wait_until_answer_withheld(self, marker: bytes, timeout_s: float = 10.0) -> Connection:
         """The connection whose client sent `marker` and whose server answered it, which the client has not heard."""
+        return await self._wait_for(marker, timeout_s, lambda known: bool(known.withheld["to_client"]))
 
+    async def wait_until_word_withheld(self, marker: bytes, timeout_s: float = 10.0) -> Connection:
+        """The connection whose client sent `marker` and then the word, which the server has not heard."""
+        return await self._wait_for(marker, timeout_s, lambda known: bool(known.withheld["to_server"]))
+
+    async def wait_until_seen(self, marker: bytes, timeout_s: float = 10.0) -> Connection:
+        """The connection whose client sent `marker`."""
+        return await self._wait_for(marker, timeout_s, lambda _: True)
+
+    async def _wait_for(self, marker: bytes, timeout_s: float, is_there: Callable[[Connection], bool]) -> Connection:
         def found() -> Connection | None:
-            return next(
-                (known for known in self.connections if marker in known.markers and known.withheld["to_client"]), None
-            )
+            return next((known for known in self.connections if marker in known.markers and is_there(known)), None)
 
         async with asyncio.timeout(timeout_s), self._changed:
             await self._changed.wait_for(lambda: found() is not None)
@@ -140,7 +163,11 @@ class TcpProxy:
     def _look_for_markers(self, connection: Connection, data: bytes) -> None:
         # A marker may be split between two reads.
         seen = bytes(connection.passed["to_server"][-CHUNK:]) + data
-        for marker in self._markers:
-            if marker in seen:
-                connection.markers.add(marker)
+        for marker, word in self._markers.items():
+            if marker not in seen:
+                continue
+            connection.markers.add(marker)
+            if word is None:
                 connection.is_withholding.add("to_client")
+            elif word and word in data:
+                connection.is_withholding.add("to_server")
