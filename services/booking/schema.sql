@@ -456,6 +456,8 @@ BEGIN
         THEN
             RAISE EXCEPTION USING ERRCODE = 'PM010', MESSAGE = 'only requests for one new reservation are grouped';
         END IF;
+        -- A key or an e-mail that another process is about to take can be waited for below: not for long by a group.
+        PERFORM set_config('lock_timeout', '250ms', true);
         v_answers := busy_requests(v_items, v_guests);
     END IF;
 
