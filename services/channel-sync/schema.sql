@@ -23,6 +23,15 @@ CREATE TABLE public.connections (
 
 ALTER TABLE ONLY public.connections FORCE ROW LEVEL SECURITY;
 
+CREATE TABLE public.erased_reservations (
+    agency_id uuid NOT NULL,
+    connection_id uuid NOT NULL,
+    ota_reservation_code text NOT NULL,
+    erased_at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE ONLY public.erased_reservations FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.idempotency_keys (
     agency_id uuid NOT NULL,
     caller text NOT NULL,
@@ -168,6 +177,9 @@ ALTER TABLE ONLY public.connections
 ALTER TABLE ONLY public.connections
     ADD CONSTRAINT connections_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.erased_reservations
+    ADD CONSTRAINT erased_reservations_pkey PRIMARY KEY (connection_id, ota_reservation_code);
+
 ALTER TABLE ONLY public.idempotency_keys
     ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (agency_id, caller, key);
 
@@ -229,6 +241,9 @@ CREATE INDEX outbox_unsent ON public.outbox USING btree (shard, id) WHERE (sent_
 
 CREATE INDEX sync_operations_newest ON public.sync_operations USING btree (connection_id, created_at DESC, log_id DESC);
 
+ALTER TABLE ONLY public.erased_reservations
+    ADD CONSTRAINT erased_reservations_agency_id_connection_id_fkey FOREIGN KEY (agency_id, connection_id) REFERENCES public.connections(agency_id, id);
+
 ALTER TABLE ONLY public.inbound_revisions
     ADD CONSTRAINT inbound_revisions_agency_id_connection_id_fkey FOREIGN KEY (agency_id, connection_id) REFERENCES public.connections(agency_id, id);
 
@@ -243,7 +258,11 @@ ALTER TABLE ONLY public.sync_operations
 
 ALTER TABLE public.connections ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE public.erased_reservations ENABLE ROW LEVEL SECURITY;
+
 CREATE POLICY every_agency ON public.connections TO channel_sync_system USING (true);
+
+CREATE POLICY every_agency ON public.erased_reservations TO channel_sync_system USING (true);
 
 CREATE POLICY every_agency ON public.idempotency_keys TO channel_sync_system USING (true);
 
@@ -265,6 +284,8 @@ ALTER TABLE public.outbox ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY own_agency ON public.connections TO channel_sync_app USING ((agency_id = ( SELECT (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid AS "nullif")));
 
+CREATE POLICY own_agency ON public.erased_reservations TO channel_sync_app USING ((agency_id = ( SELECT (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid AS "nullif")));
+
 CREATE POLICY own_agency ON public.idempotency_keys TO channel_sync_app USING ((agency_id = (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid));
 
 CREATE POLICY own_agency ON public.inbound_revisions TO channel_sync_app USING ((agency_id = ( SELECT (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid AS "nullif")));
@@ -283,6 +304,9 @@ GRANT USAGE ON SCHEMA public TO channel_sync_system;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE public.connections TO channel_sync_system;
 GRANT SELECT,INSERT ON TABLE public.connections TO channel_sync_app;
+
+GRANT SELECT ON TABLE public.erased_reservations TO channel_sync_app;
+GRANT SELECT,INSERT ON TABLE public.erased_reservations TO channel_sync_system;
 
 GRANT SELECT,INSERT ON TABLE public.idempotency_keys TO channel_sync_app;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.idempotency_keys TO channel_sync_system;

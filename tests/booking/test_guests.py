@@ -3,17 +3,21 @@
 import asyncio
 import json
 import subprocess
+from functools import partial
 from uuid import UUID, uuid4
 
 import pytest
 
 from booking.domain.errors import AnswerErased, GuestExists, NotFound
 from booking.domain.model import Guest, Page
+from booking.repository.writes import lock_properties
 from booking.service import channel, guests, modifying, reservations, transitions
 from booking.service.modifying import Patch
 from deploy.local.postgres import find_binaries
+from runtime.postgres import transaction
 from tests.booking.checks import events_by_version, key_of, outbox_of, revision_of
 from tests.booking.conftest import Ledger, night
+from tests.booking.own_database import eventually
 
 pytestmark = pytest.mark.stack
 
@@ -137,6 +141,26 @@ async def test_an_erased_guest_is_found_nowhere_in_the_database(ledger: Ledger) 
     with pytest.raises(AnswerErased):
         await guests.create(ledger.api, guest, key)
     assert await made(ledger, agency, "Somebody new", email) != guest.id
+
+
+async def test_a_stay_booked_while_its_guest_is_erased_is_told_too(ledger: Ledger) -> None:
+    agency = uuid4()
+    first, second = [await ledger.new_property(agency) for _ in range(2)]
+    guest = UUID(json.loads((await ledger.book(agency, first, 0, 2)).body)["guest_id"])
+    async with transaction(ledger.system.pool, None) as holder:
+        await lock_properties(holder, [first])
+        erasing = asyncio.create_task(guests.erase(ledger.api, agency, guest))
+        await eventually(partial(_waits_for_a_property, ledger), "the erasure to wait for the property")
+        await ledger.book(agency, second, 0, 2)
+    await erasing
+    for house in (first, second):
+        assert (await events_by_version(ledger, house))[-1] == "GuestErased"
+
+
+async def _waits_for_a_property(ledger: Ledger) -> bool | None:
+    waiting = """SELECT true FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database
+                 WHERE datname = current_database() AND locktype = 'advisory' AND NOT granted LIMIT 1"""
+    return bool(await ledger.system.pool.fetchval(waiting)) or None
 
 
 def dump_of(ledger: Ledger) -> str:

@@ -14,7 +14,7 @@ from channel_sync.repository import listings as rows
 from channel_sync.service import outbound
 from channel_sync.service.deps import Deps
 from runtime.postgres import transaction
-from tests.channel_sync.test_inbound import connect, map_listing
+from tests.channel_sync.inbound_scene import connect, map_listing
 
 pytestmark = pytest.mark.stack
 

@@ -22,6 +22,7 @@ async def test_every_table_with_an_agency_has_row_security_even_for_its_owner(da
         await connection.close()
     assert [table["relname"] for table in tables] == [
         "connections",
+        "erased_reservations",
         "idempotency_keys",
         "inbound_revisions",
         "listings",

@@ -5,9 +5,8 @@ the erasure, to see the search find them, and after it in a dump of booking's da
 the two that carry guests and their dead letters, in every file the processes wrote but the two stores' own (logs of the
 services, of PostgreSQL and of Kafka; availability's snapshot file once it keeps one there), and in every exported span.
 
-Left to channel-sync, which does not listen to `GuestErased` yet: it still holds the raw revisions, its inbox and its
-outbox. What booking owes it is proved here: an event with ids only, that names connection and reservation code. Its
-logs and spans are searched already, its database is not.
+Channel-sync's database is searched once it has consumed `GuestErased`: an event with ids only, that names connection
+and reservation code.
 """
 
 from __future__ import annotations
@@ -40,6 +39,7 @@ MAY_CARRY_GUESTS = {
     topic.name for carrier in (CHANNEL_SYNC_RESERVATIONS, OTA_INBOUND) for topic in (carrier, *carrier.dead_letters)
 }
 CHANGES = "booking.reservations.v1"
+CHANNEL_DATABASE = "pms_channel_sync"
 # The stores' own files: what is in them is asked of the stores.
 STORES = ("postgres", "kafka")
 
@@ -115,9 +115,9 @@ def person() -> Person:
     )
 
 
-async def dump(running: Running) -> bytes:
-    """A plain dump of booking's database, every row of every table."""
-    dsn = urlunsplit(urlsplit(running.stack.postgres_admin_dsn)._replace(path="/pms_booking"))
+async def dump(running: Running, database: str = "pms_booking") -> bytes:
+    """A plain dump of a service's database, every row of every table."""
+    dsn = urlunsplit(urlsplit(running.stack.postgres_admin_dsn)._replace(path=f"/{database}"))
     command = [str(find_binaries(None) / "pg_dump"), "--data-only", "--dbname", dsn]
     done = await asyncio.to_thread(subprocess.run, command, capture_output=True, check=True)
     return bytes(done.stdout)
@@ -206,7 +206,12 @@ async def enter_everywhere(running: Running, scene: Scene, person: Person) -> En
     sold = await _with_check_out(scene, code, days(10, 14)[1])
     assert sold["guest_id"] == guest_id
     await scene.ota.send_revision(
-        scene.inbound_url, ota_listing_id=scene.listing_id, check_in=None, check_out=None, guest=person.guest
+        scene.inbound_url,
+        ota_listing_id=scene.listing_id,
+        ota_reservation_code=code,
+        check_in=None,
+        check_out=None,
+        guest=person.guest,
     )
     # Searched for by each of them.
     for path, query in (
@@ -246,6 +251,16 @@ async def erased_events(running: Running, scene: Scene, count: int) -> list[Any]
     return await until(look, f"{count} times GuestErased")
 
 
+async def forgotten_by_channel_sync(running: Running, person: Person) -> None:
+    """Once channel-sync consumed the events, its database does not name the person."""
+
+    async def look() -> None:
+        if found := person.found_in([await dump(running, CHANNEL_DATABASE)]):
+            raise NotYet(f"still there: {found}")
+
+    await until(look, "channel-sync to forget the guest")
+
+
 async def look_after(agency: Agency, person: Person, entered: Entered) -> None:
     """The API no longer shows the person, whichever way it is asked."""
     for path in (
@@ -277,6 +292,7 @@ async def test_an_erased_guest_is_in_no_dump_no_topic_no_file_and_no_span(
     entered = await enter_everywhere(running, scene, person)
     # The search finds what is there.
     assert person.found_in([await dump(running)]) == ALL
+    assert person.found_in([await dump(running, CHANNEL_DATABASE)]) == ALL
     before = await topics_of(running)
     assert person.found_in(before[CHANNEL_SYNC_RESERVATIONS.name]) == ALL
     assert set(before) >= MAY_CARRY_GUESTS
@@ -299,6 +315,7 @@ async def test_an_erased_guest_is_in_no_dump_no_topic_no_file_and_no_span(
     assert [data["connection_id"] for data in from_the_ota] == [scene.connection_id]
     assert from_the_ota[0]["ota_reservation_code"]
     assert person.found_in([json.dumps(event.data).encode() for event in events]) == set()
+    await forgotten_by_channel_sync(running, person)
     for name, records in (await topics_of(running)).items():
         if name not in MAY_CARRY_GUESTS:
             assert person.found_in(records) == set(), name

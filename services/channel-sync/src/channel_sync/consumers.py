@@ -8,7 +8,7 @@ from channel_sync.domain.revisions import RevisionResult
 from channel_sync.service import inbound, outbound
 from channel_sync.service.deps import Deps
 from contracts.booking_properties_v1 import PropertySnapshot
-from contracts.booking_reservations_v1 import InventoryChange
+from contracts.booking_reservations_v1 import GuestErased, InventoryChange
 from contracts.topics import BOOKING_PROPERTIES, BOOKING_RESERVATIONS, OTA_INBOUND, Topic
 from runtime.consumer import Handler
 from runtime.events import parse_event
@@ -27,7 +27,10 @@ def handlers(deps: Deps) -> Mapping[Topic, Handler]:
 
 
 async def on_reservation_change(deps: Deps, record: Record) -> None:
-    """Every change makes the property's listings stale; one that came from a channel settles its revision."""
+    """Every change makes the property's listings stale; one that came from a channel settles its revision.
+
+    An erased guest is forgotten here as well, in the reservation of the channel that told them.
+    """
     event = parse_event(BOOKING_RESERVATIONS, record)
     change = event.data
     if not isinstance(change, InventoryChange):
@@ -36,6 +39,8 @@ async def on_reservation_change(deps: Deps, record: Record) -> None:
     await outbound.note_change(deps, agency_id, change.property_id, change.inventory_version)
     if change.channel is not None:
         await inbound.settle(deps, agency_id, _result(change))
+    if isinstance(change, GuestErased) and change.connection_id is not None and change.ota_reservation_code is not None:
+        await inbound.erase_guest(deps, agency_id, change.connection_id, change.ota_reservation_code)
 
 
 async def on_property_snapshot(deps: Deps, record: Record) -> None:

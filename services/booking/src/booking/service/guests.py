@@ -1,13 +1,13 @@
 """Use cases of guests: create, find, change, delete, erase, timeline, and whether their figures are right."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 import orjson
 
-from booking.domain.errors import GuestExists, NotFound
+from booking.domain.errors import GuestExists, NotFound, RangeMoved
 from booking.domain.model import Change, Guest, GuestRecord, HistoryEntry, LedgerState, Page
 from booking.events import bodies
 from booking.repository import guests
@@ -16,6 +16,9 @@ from booking.repository.writes import Written
 from booking.service.writing import Decision, Deps, keep_answer, replaying, under_locks
 from runtime.idempotency import IdempotencyKey, StoredAnswer, select_idempotent_answer
 from runtime.postgres import Connection, transaction
+
+ATTEMPTS = 3
+"""How often a guest's erasure begins anew because they booked in another property meanwhile."""
 
 
 async def create(deps: Deps, guest: Guest, key: IdempotencyKey | None) -> StoredAnswer:
@@ -78,21 +81,30 @@ async def erase(deps: Deps, agency_id: UUID, guest_id: UUID) -> GuestRecord:
 
     Erasing twice answers the same and tells nothing more.
     """
-    # One more look under the locks: a stay booked meanwhile in another property waits for the next call.
-    async with transaction(deps.pool, agency_id) as connection:
-        found = await _existing(connection, agency_id, guest_id)
-        stays = await guests.select_reservations_of_guest(connection, agency_id, guest_id)
-    if found.erased_at is not None:
-        return found
-    property_ids = sorted({stay.property_id for stay in stays})
+    for _ in range(ATTEMPTS):
+        async with transaction(deps.pool, agency_id) as connection:
+            found = await _existing(connection, agency_id, guest_id)
+            stays = await guests.select_reservations_of_guest(connection, agency_id, guest_id)
+        if found.erased_at is not None:
+            return found
+        try:
+            return await _erase(deps, agency_id, guest_id, sorted({stay.property_id for stay in stays}))
+        except RangeMoved:
+            continue
+    raise RangeMoved(RangeMoved.__doc__)
+
+
+async def _erase(deps: Deps, agency_id: UUID, guest_id: UUID, property_ids: Sequence[UUID]) -> GuestRecord:
+    """Raises `RangeMoved` when the guest has a stay in another property by now: its lock is missing."""
 
     async def decide(connection: Connection, states: Mapping[UUID, LedgerState]) -> Decision:
-        present = await guests.select_reservations_of_guest(connection, agency_id, guest_id)
+        stays = await guests.select_reservations_of_guest(connection, agency_id, guest_id)
+        if any(stay.property_id not in states for stay in stays):
+            raise RangeMoved(RangeMoved.__doc__)
         return Decision(
             [
                 Change(stay.property_id, "GuestErased", reservation=replace(stay, notes=None, cancel_reason=None))
-                for stay in present
-                if stay.property_id in states
+                for stay in stays
             ]
         )
 

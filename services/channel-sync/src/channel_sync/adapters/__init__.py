@@ -16,6 +16,9 @@ class Adapter(Protocol):
     def parse(self, body: bytes) -> ParsedRevision:
         """Read one revision; raises `UnparseableRevision`."""
 
+    def without_guest(self, body: bytes) -> bytes:
+        """The same revision without who the guest is; nothing of bytes that cannot be read."""
+
     def push_request(
         self, listing: ClaimedListing, secret: str, version: int, runs: Sequence[NightRun], now: datetime
     ) -> OutboundRequest:

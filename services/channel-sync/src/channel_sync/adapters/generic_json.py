@@ -1,5 +1,6 @@
 """Owns the generic JSON protocol: signed revisions in, signed absolute nights out; called through the registry."""
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -33,6 +34,16 @@ class GenericJson:
             raise message
         _check(message)
         return _revision(message)
+
+    def without_guest(self, body: bytes) -> bytes:
+        """The message without `guest`, and nothing of what is no JSON object."""
+        try:
+            message = json.loads(body)
+        except (ValueError, RecursionError):
+            return b""
+        if not isinstance(message, dict):
+            return b""
+        return json.dumps({name: value for name, value in message.items() if name != "guest"}).encode()
 
     def push_request(
         self, listing: ClaimedListing, secret: str, version: int, runs: Sequence[NightRun], now: datetime

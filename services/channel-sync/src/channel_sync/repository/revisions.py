@@ -23,13 +23,14 @@ class InboundContext:
     """What decides about a new revision, read in one snapshot under its locks.
 
     `earlier` is the log id of the same revision, `property_id` that of its listing, `taken` the numbers of the
-    reservation's revisions.
+    reservation's revisions, `is_erased` whether its guest was erased.
     """
 
     now: datetime
     earlier: UUID | None
     property_id: UUID | None
     taken: frozenset[int]
+    is_erased: bool
 
 
 async def lock_reservation_code(conn: Connection, connection_id: UUID, code: str) -> None:
@@ -52,7 +53,9 @@ async def select_inbound_context(
                (SELECT property_id FROM listings
                 WHERE agency_id = $1 AND connection_id = $2 AND ota_listing_id = $4) AS property_id,
                ARRAY(SELECT revision_no FROM inbound_revisions
-                     WHERE agency_id = $1 AND connection_id = $2 AND ota_reservation_code = $5) AS taken""",
+                     WHERE agency_id = $1 AND connection_id = $2 AND ota_reservation_code = $5) AS taken,
+               EXISTS (SELECT FROM erased_reservations
+                       WHERE agency_id = $1 AND connection_id = $2 AND ota_reservation_code = $5) AS is_erased""",
         agency_id,
         connection_id,
         revision.revision_id,
@@ -60,7 +63,9 @@ async def select_inbound_context(
         revision.ota_reservation_code,
     )
     found = present(row)
-    return InboundContext(found["now"], found["earlier"], found["property_id"], frozenset(found["taken"]))
+    return InboundContext(
+        found["now"], found["earlier"], found["property_id"], frozenset(found["taken"]), found["is_erased"]
+    )
 
 
 async def insert_revision(

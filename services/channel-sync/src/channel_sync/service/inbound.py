@@ -5,6 +5,7 @@ The webhook and the topic are two doors to one room: `_accept` stores a revision
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from uuid import UUID, uuid4
 
 from channel_sync import events
@@ -25,6 +26,7 @@ from channel_sync.domain.revisions import (
 )
 from channel_sync.domain.signature import is_genuine
 from channel_sync.repository import connections as connection_rows
+from channel_sync.repository import erasures
 from channel_sync.repository import listings as listing_rows
 from channel_sync.repository import revisions as revision_rows
 from channel_sync.service.deps import Deps
@@ -95,6 +97,19 @@ async def settle(deps: Deps, agency_id: UUID, result: RevisionResult) -> None:
         await revision_rows.settle_revision(conn, agency_id, result)
 
 
+async def erase_guest(deps: Deps, agency_id: UUID, connection_id: UUID, code: str) -> None:
+    """Forget who the guest of a channel's reservation is: in its revisions, their events, and all that comes later.
+
+    The reservation's code is kept, so that what the channel sends again is applied without personal data.
+    """
+    async with transaction(deps.system_pool, None) as conn:
+        await revision_rows.lock_reservation_code(conn, connection_id, code)
+        await erasures.insert_erased_reservation(conn, agency_id, connection_id, code)
+        for log_id, adapter, raw in await erasures.select_raw_revisions(conn, agency_id, connection_id, code):
+            await erasures.update_raw_revision(conn, log_id, deps.adapters[adapter].without_guest(raw))
+        await erasures.update_outbox_guests(conn, agency_id, connection_id, code)
+
+
 async def hand_over_again(deps: Deps) -> int:
     """Give booking the revisions again that it has not decided for ten minutes; their number."""
     async with transaction(deps.system_pool, None) as conn:
@@ -141,6 +156,8 @@ async def _accept(deps: Deps, door: Door, revision: ParsedRevision, body: bytes,
         found = await revision_rows.select_inbound_context(conn, door.agency_id, door.connection_id, revision)
         if found.earlier is not None:
             return Received(revision.revision_id, found.earlier, is_new=False)
+        if found.is_erased:
+            revision, body = replace(revision, guest=None), deps.adapters[door.adapter].without_guest(body)
         number = next_revision_no(revision.published_at, found.now, found.taken)
         stored = await revision_rows.insert_revision(
             conn,
