@@ -24,6 +24,10 @@ class DatabaseUrls:
     system: str
     owner: str
 
+    def moved_to(self, database: str) -> DatabaseUrls:
+        """The same roles in another database of the cluster."""
+        return DatabaseUrls(*(in_database(url, database) for url in (self.app, self.system, self.owner)))
+
 
 @dataclass(frozen=True)
 class Databases:
@@ -47,14 +51,12 @@ async def provision(admin_dsn: str, secrets: Secrets, *, exclusive: bool) -> Dat
     try:
         for service in ("booking", "channel_sync"):
             await _create_roles(connection, service, secrets)
-            await _create_database(connection, service)
+            await create_database(admin_dsn, service, f"pms_{service}")
         if exclusive:
             for database in await connection.fetch("SELECT datname FROM pg_database WHERE datname NOT LIKE 'pms%'"):
                 await connection.execute(f'REVOKE CONNECT ON DATABASE "{database["datname"]}" FROM PUBLIC')
     finally:
         await connection.close()
-    for service in ("booking", "channel_sync"):
-        await _prepare_database(admin_dsn, service)
     return database_urls(admin_dsn, secrets)
 
 
@@ -63,7 +65,7 @@ def database_urls(admin_dsn: str, secrets: Secrets) -> Databases:
 
     def url(service: str, role: str) -> str:
         name = f"{service}_{role}"
-        return _address(admin_dsn, f"pms_{service}", name, secrets.role_passwords[name])
+        return in_database(admin_dsn, f"pms_{service}", name, secrets.role_passwords[name])
 
     booking, channel_sync = (
         DatabaseUrls(app=url(service, "app"), system=url(service, "system"), owner=url(service, "owner"))
@@ -82,16 +84,17 @@ async def _create_roles(connection: asyncpg.Connection, service: str, secrets: S
     await connection.execute(f"GRANT {service}_system TO {service}_owner")
 
 
-async def _create_database(connection: asyncpg.Connection, service: str) -> None:
-    name, owner = f"pms_{service}", f"{service}_owner"
-    if not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", name):
-        await connection.execute(f"CREATE DATABASE {name} OWNER {owner}")
-    await connection.execute(f"REVOKE ALL ON DATABASE {name} FROM PUBLIC")
-    await connection.execute(f"GRANT CONNECT ON DATABASE {name} TO {service}_app, {service}_system")
-
-
-async def _prepare_database(admin_dsn: str, service: str) -> None:
-    connection = await asyncpg.connect(_address(admin_dsn, f"pms_{service}"))
+async def create_database(admin_dsn: str, service: str, name: str) -> None:
+    """Create or correct a database for the roles of a service; empty but for what only an administrator may add."""
+    connection = await asyncpg.connect(admin_dsn)
+    try:
+        if not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", name):
+            await connection.execute(f"CREATE DATABASE {name} OWNER {service}_owner")
+        await connection.execute(f"REVOKE ALL ON DATABASE {name} FROM PUBLIC")
+        await connection.execute(f"GRANT CONNECT ON DATABASE {name} TO {service}_app, {service}_system")
+    finally:
+        await connection.close()
+    connection = await asyncpg.connect(in_database(admin_dsn, name))
     try:
         await connection.execute(f"ALTER SCHEMA public OWNER TO {service}_owner")
         await connection.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
@@ -102,8 +105,9 @@ async def _prepare_database(admin_dsn: str, service: str) -> None:
         await connection.close()
 
 
-def _address(admin_dsn: str, database: str, user: str | None = None, password: str = "") -> str:
-    parts = urlsplit(admin_dsn)
+def in_database(url: str, database: str, user: str | None = None, password: str = "") -> str:
+    """The address of another database of the same cluster, for the same role or another one."""
+    parts = urlsplit(url)
     credentials, _, host = parts.netloc.rpartition("@")
     if user is not None:
         credentials = f"{user}:{password}"

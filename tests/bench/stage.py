@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import psutil
@@ -23,7 +22,7 @@ from deploy.local.places import REPOSITORY
 from deploy.local.ports import HOST, free_port
 from deploy.local.postgres import find_binaries
 from deploy.local.prepare import create_all_topics, migrate_databases
-from deploy.local.provision import Databases, DatabaseUrls, provision
+from deploy.local.provision import Databases, DatabaseUrls, in_database, provision
 from deploy.local.secrets_file import load_secrets
 from deploy.local.services import BOOKING, Suite, http_ready
 from deploy.local.stack import EmbeddedStack
@@ -209,7 +208,7 @@ class Stage:
 
     def admin(self, database: str) -> str:
         """The administrator's address of a database."""
-        return _on(self._stack.postgres_admin_dsn, database)
+        return in_database(self._stack.postgres_admin_dsn, database)
 
     def peer_url(self, database: str) -> str:
         """The administrator's address of a database for SQLAlchemy: the peer has no roles and no row security."""
@@ -217,8 +216,7 @@ class Stage:
 
     def urls(self, database: str) -> DatabaseUrls:
         """The addresses of a copy of booking's database by role."""
-        whole = self._suite.databases.booking
-        return DatabaseUrls(*(_on(url, database) for url in (whole.app, whole.system, whole.owner)))
+        return self._suite.databases.booking.moved_to(database)
 
     def _suite_on(self, database: str) -> Suite:
         databases = Databases(booking=self.urls(database), channel_sync=self._suite.databases.channel_sync)
@@ -244,7 +242,3 @@ async def _value(dsn: str, statement: str, *arguments: Any) -> Any:
         return await connection.fetchval(statement, *arguments)
     finally:
         await connection.close()
-
-
-def _on(dsn: str, database: str) -> str:
-    return urlunsplit(urlsplit(dsn)._replace(path=f"/{database}"))

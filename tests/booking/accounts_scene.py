@@ -25,7 +25,7 @@ from runtime.idempotency import idempotency_problems
 from runtime.problems import ProblemError
 from runtime.tokens import Caller, issue_token
 from tests.booking.conftest import Ledger
-from tests.runtime.serving import serving
+from tests.serving import serving
 
 SECRET = "the-jwt-secret-of-the-account-tests-0123456789"
 PASSWORD = "correct horse battery"

@@ -14,6 +14,7 @@ from booking.domain.model import Block, Property
 from booking.service import blocks, groups, properties, reservations
 from booking.service.writing import Deps
 from deploy.local.prepare import migrate_database
+from deploy.local.provision import in_database
 from runtime.idempotency import IdempotencyKey, StoredAnswer
 from runtime.postgres import Connection, create_pool
 from tests.conftest import Provisioned
@@ -99,7 +100,7 @@ async def ledger(provisioned: Provisioned) -> AsyncIterator[Ledger]:
     await migrate_database("booking", urls)
     app = await create_pool(urls.app, size=10, application_name="test-app")
     system = await create_pool(urls.system, size=5, application_name="test-system")
-    admin = provisioned.stack.postgres_admin_dsn.rsplit("/", 1)[0] + "/pms_booking"
+    admin = in_database(provisioned.stack.postgres_admin_dsn, "pms_booking")
     yield Ledger(Deps(app, _sleep_on, PARTITIONS, TTL), Deps(system, _sleep_on, PARTITIONS, TTL), admin, urls.owner)
     await app.close()
     await system.close()

@@ -1,13 +1,12 @@
 """Owns a booking database that nothing else uses, with a topic and a relay of its own; for tests that break things."""
 
-import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -20,7 +19,7 @@ from booking.service.writing import Deps
 from booking.workers import snapshot_publisher
 from contracts.topics import CONSUMED_MAX_BYTES, Topic
 from deploy.local.prepare import migrate_database
-from deploy.local.provision import DatabaseUrls
+from deploy.local.provision import DatabaseUrls, create_database, in_database
 from runtime.kafka import TopicWriter, create_topics, new_producer, partition_of
 from runtime.loops import Loops
 from runtime.postgres import create_pool
@@ -28,6 +27,7 @@ from runtime.relay import Relay
 from runtime.settings import KafkaSettings
 from tests.booking.conftest import TTL, Ledger
 from tests.conftest import Provisioned
+from tests.waiting import eventually
 
 Found = TypeVar("Found")
 PARTITIONS = 2
@@ -37,42 +37,13 @@ CREATE FUNCTION into_own_topic() RETURNS trigger LANGUAGE plpgsql AS
 CREATE TRIGGER into_own_topic BEFORE INSERT ON outbox FOR EACH ROW EXECUTE FUNCTION into_own_topic()"""
 
 
-async def eventually(look: Callable[[], Awaitable[Found | None]], what: str, timeout_s: float = 15.0) -> Found:
-    """Ask until something is found; fails saying what was not."""
-    deadline = asyncio.get_running_loop().time() + timeout_s
-    while (found := await look()) is None:
-        if asyncio.get_running_loop().time() > deadline:
-            raise AssertionError(f"not within {timeout_s} s: {what}")
-        await asyncio.sleep(0.05)
-    return found
-
-
 async def new_booking_database(provisioned: Provisioned) -> DatabaseUrls:
     """A migrated database with the roles of booking."""
     name = f"pms_booking_{uuid.uuid4().hex[:8]}"
-    admin_dsn = provisioned.stack.postgres_admin_dsn
-    await _as_admin(
-        admin_dsn,
-        f"CREATE DATABASE {name} OWNER booking_owner",
-        f"REVOKE ALL ON DATABASE {name} FROM PUBLIC",
-        f"GRANT CONNECT ON DATABASE {name} TO booking_app, booking_system",
-    )
-    await _as_admin(
-        in_database(admin_dsn, name),
-        "ALTER SCHEMA public OWNER TO booking_owner",
-        "REVOKE ALL ON SCHEMA public FROM PUBLIC",
-        "GRANT USAGE ON SCHEMA public TO booking_app, booking_system",
-        "CREATE EXTENSION IF NOT EXISTS btree_gist",
-    )
-    urls = provisioned.databases.booking
-    own = DatabaseUrls(*(in_database(url, name) for url in (urls.app, urls.system, urls.owner)))
+    await create_database(provisioned.stack.postgres_admin_dsn, "booking", name)
+    own = provisioned.databases.booking.moved_to(name)
     await migrate_database("booking", own)
     return own
-
-
-def in_database(url: str, name: str) -> str:
-    """The address of another database of the same cluster, for the same role."""
-    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
 
 
 async def _as_admin(dsn: str, *statements: str) -> None:

@@ -15,7 +15,7 @@ from booking.settings import Settings
 from runtime.tokens import issue_service_token, issue_token
 from tests.booking.conftest import Ledger
 from tests.conftest import Provisioned
-from tests.runtime.serving import serving
+from tests.serving import serving
 
 SECRET = "the-secret-of-the-tests-of-every-route-0123456789"
 ROLES = ("admin", "manager", "staff")

@@ -19,7 +19,7 @@ from runtime.postgres import DeadlockPersists
 from runtime.tokens import issue_token
 from tests.booking.own_database import OwnLedger, own_ledger
 from tests.conftest import Provisioned
-from tests.runtime.serving import serving
+from tests.serving import serving
 
 pytestmark = pytest.mark.stack
 

@@ -17,7 +17,7 @@ from deploy.local.postgres import find_binaries
 from runtime.postgres import transaction
 from tests.booking.checks import events_by_version, key_of, outbox_of, revision_of
 from tests.booking.conftest import Ledger, night
-from tests.booking.own_database import eventually
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.stack
 

@@ -19,10 +19,10 @@ from availability.service.answers import Answers, Question
 from availability.service.cache import Cache
 from tests.booking.checks import assert_no_overlap
 from tests.booking.conftest import PARTITIONS, Ledger, night
-from tests.booking.own_database import eventually
 from tests.booking.predecessor_scene import GUEST, WRITERS, Client, dates, new_client, stay
 from tests.booking.served import SECRET, Served, served_booking
 from tests.conftest import Provisioned
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.stack
 

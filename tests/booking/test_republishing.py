@@ -16,8 +16,9 @@ import runtime.relay
 from booking.commands.ledger import LEDGER_COMMANDS
 from booking.service import republishing
 from booking.service.republishing import Scope
-from tests.booking.own_database import OwnLedger, eventually, own_ledger
+from tests.booking.own_database import OwnLedger, own_ledger
 from tests.conftest import Provisioned
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.stack
 

@@ -2,15 +2,13 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, TypeVar
-from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
-import asyncpg
 import orjson
 import pytest
 import pytest_asyncio
@@ -21,7 +19,7 @@ from channel_sync.main import NAME
 from channel_sync.service.deps import Cipher, Deps, PushLimits
 from deploy.local.ports import free_port
 from deploy.local.prepare import create_all_topics, migrate_database, migrate_databases
-from deploy.local.provision import DatabaseUrls
+from deploy.local.provision import DatabaseUrls, create_database
 from deploy.local.services import BOOKING, CHANNEL_SYNC, Ports, Suite
 from deploy.local.supervisor import Supervisor
 from runtime.http_client import HttpClient
@@ -29,6 +27,7 @@ from runtime.postgres import create_pool
 from runtime.tokens import issue_token
 from tests.conftest import Provisioned
 from tests.e2e.infra.ota_simulator import OtaSimulator
+from tests.waiting import eventually
 
 Found = TypeVar("Found")
 
@@ -36,42 +35,14 @@ Found = TypeVar("Found")
 QUICK = {"PUSH_TIMEOUT_S": "1", "PUSH_SETTLE_S": "1", "BOOKING_TIMEOUT_S": "2"}
 
 
-async def eventually(look: Callable[[], Awaitable[Found | None]], what: str, timeout_s: float = 15.0) -> Found:
-    """Ask until something is found; fails saying what was not."""
-    deadline = asyncio.get_running_loop().time() + timeout_s
-    while (found := await look()) is None:
-        if asyncio.get_running_loop().time() > deadline:
-            raise AssertionError(f"not within {timeout_s} s: {what}")
-        await asyncio.sleep(0.05)
-    return found
-
-
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def database(provisioned: Provisioned) -> DatabaseUrls:
     """A migrated database that no running service touches, with the roles of channel-sync's own."""
     name = f"pms_channel_sync_{uuid.uuid4().hex[:8]}"
-    admin = await asyncpg.connect(provisioned.stack.postgres_admin_dsn)
-    try:
-        await admin.execute(f"CREATE DATABASE {name} OWNER channel_sync_owner")
-        await admin.execute(f"REVOKE ALL ON DATABASE {name} FROM PUBLIC")
-        await admin.execute(f"GRANT CONNECT ON DATABASE {name} TO channel_sync_app, channel_sync_system")
-    finally:
-        await admin.close()
-    urls = provisioned.databases.channel_sync
-    moved = DatabaseUrls(*(_in_database(url, name) for url in (urls.app, urls.system, urls.owner)))
-    as_admin = await asyncpg.connect(_in_database(provisioned.stack.postgres_admin_dsn, name))
-    try:
-        await as_admin.execute("ALTER SCHEMA public OWNER TO channel_sync_owner")
-        await as_admin.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
-        await as_admin.execute("GRANT USAGE ON SCHEMA public TO channel_sync_app, channel_sync_system")
-    finally:
-        await as_admin.close()
+    await create_database(provisioned.stack.postgres_admin_dsn, "channel_sync", name)
+    moved = provisioned.databases.channel_sync.moved_to(name)
     await migrate_database(NAME, moved)
     return moved
-
-
-def _in_database(url: str, name: str) -> str:
-    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -5,8 +5,9 @@ from datetime import date, timedelta
 import pytest
 
 from deploy.local.services import BOOKING, CHANNEL_SYNC
-from tests.channel_sync.conftest import Agency, eventually
+from tests.channel_sync.conftest import Agency
 from tests.e2e.infra.ota_simulator import OtaSimulator
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.stack
 

@@ -18,9 +18,10 @@ from deploy.local.provision import DatabaseUrls
 from deploy.local.services import BOOKING, CHANNEL_SYNC
 from deploy.local.supervisor import Supervisor
 from runtime.postgres import transaction
-from tests.channel_sync.conftest import Agency, eventually, use_cases
+from tests.channel_sync.conftest import Agency, use_cases
 from tests.conftest import Provisioned
 from tests.e2e.infra.ota_simulator import Misbehaviour, OtaSimulator
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.stack
 

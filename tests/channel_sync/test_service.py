@@ -15,8 +15,9 @@ from deploy.local.ports import free_port
 from deploy.local.services import BOOKING, CHANNEL_SYNC, Suite
 from deploy.local.supervisor import Supervisor
 from runtime.tokens import issue_token
-from tests.channel_sync.conftest import Agency, eventually
+from tests.channel_sync.conftest import Agency
 from tests.e2e.infra.ota_simulator import OtaSimulator
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.stack
 

@@ -15,8 +15,9 @@ from contracts import dead_letters_v1 as dlq
 from contracts.topics import BOOKING_PROPERTIES, BOOKING_RESERVATIONS, CHANNEL_SYNC_ACTIVITY, OTA_INBOUND, Topic
 from deploy.local.services import CHANNEL_SYNC, Suite
 from runtime.kafka import PARTITION_FETCH_MAX_BYTES, new_producer, partition_of
-from tests.channel_sync.conftest import Agency, eventually
+from tests.channel_sync.conftest import Agency
 from tests.e2e.infra.ota_simulator import OtaSimulator
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.stack
 

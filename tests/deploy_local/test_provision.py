@@ -7,7 +7,7 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 
-from deploy.local.provision import Databases, provision
+from deploy.local.provision import Databases, in_database, provision
 from deploy.local.secrets_file import ROLES
 from tests.conftest import Provisioned
 
@@ -16,10 +16,6 @@ pytestmark = pytest.mark.stack
 
 def all_urls(databases: Databases) -> list[str]:
     return [url for urls in (databases.booking, databases.channel_sync) for url in vars(urls).values()]
-
-
-def at(url: str, database: str) -> str:
-    return urlunsplit(urlsplit(url)._replace(path=f"/{database}"))
 
 
 async def test_each_role_connects_to_its_own_database_and_to_no_other(provisioned: Provisioned) -> None:
@@ -33,7 +29,7 @@ async def test_each_role_connects_to_its_own_database_and_to_no_other(provisione
         await connection.close()
         for other in databases - {own}:
             with pytest.raises(asyncpg.PostgresError) as refusal:
-                await asyncpg.connect(at(url, other))
+                await asyncpg.connect(in_database(url, other))
             assert refusal.value.sqlstate == "42501", f"{urlsplit(url).username} at {other}"
 
 

@@ -19,7 +19,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
@@ -29,6 +28,7 @@ from contracts.topics import CHANNEL_SYNC_RESERVATIONS, OTA_INBOUND
 from deploy.local.journey_client import Agency, NotYet, Reply, until
 from deploy.local.journey_scene import Scene, new_code
 from deploy.local.postgres import find_binaries
+from deploy.local.provision import in_database
 from deploy.local.services import SERVICES
 from tests.e2e.infra import span_receiver
 from tests.e2e.infra.running import Running, days
@@ -117,7 +117,7 @@ def person() -> Person:
 
 async def dump(running: Running, database: str = "pms_booking") -> bytes:
     """A plain dump of a service's database, every row of every table."""
-    dsn = urlunsplit(urlsplit(running.stack.postgres_admin_dsn)._replace(path=f"/{database}"))
+    dsn = in_database(running.stack.postgres_admin_dsn, database)
     command = [str(find_binaries(None) / "pg_dump"), "--data-only", "--dbname", dsn]
     done = await asyncio.to_thread(subprocess.run, command, capture_output=True, check=True)
     return bytes(done.stdout)

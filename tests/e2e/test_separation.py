@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import psutil
@@ -12,6 +11,7 @@ import pytest
 from deploy.local.journey_client import Api, agency_token
 from deploy.local.journey_scene import Scene
 from deploy.local.ports import HOST
+from deploy.local.provision import in_database
 from deploy.local.services import AVAILABILITY, BOOKING, CHANNEL_SYNC, GATEWAY, SERVICES
 from runtime.tokens import issue_token
 from tests.e2e.infra.running import Running, days
@@ -36,13 +36,13 @@ def test_the_four_services_are_separate_processes_each_listening_on_its_own_port
 
 async def test_no_database_role_can_connect_to_the_other_services_database(running: Running) -> None:
     databases = running.suite.databases
-    own = {"/pms_booking": vars(databases.booking), "/pms_channel_sync": vars(databases.channel_sync)}
+    own = {"pms_booking": vars(databases.booking), "pms_channel_sync": vars(databases.channel_sync)}
     for name, urls in own.items():
         (other,) = own.keys() - {name}
         for role, url in urls.items():
             await (await asyncpg.connect(url)).close()
             with pytest.raises(asyncpg.PostgresError) as refusal:
-                await asyncpg.connect(urlunsplit(urlsplit(url)._replace(path=other)))
+                await asyncpg.connect(in_database(url, other))
             assert refusal.value.sqlstate == "42501", f"{role} of {name} at {other}"
 
 

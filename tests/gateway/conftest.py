@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from uuid import UUID
 
 import aiohttp
 import pytest
 import pytest_asyncio
-import uvicorn
 from aiohttp import web
 from fastapi import FastAPI
 
@@ -20,6 +18,7 @@ from gateway.main import build
 from gateway.settings import GatewaySettings
 from runtime.tokens import issue_token
 from tests.e2e.infra.web_server import close, listen
+from tests.serving import serving as served_app
 
 SECRET = "a-secret-of-the-gateway-tests-0123456789"
 AGENCY = UUID("0192f1c4-0000-7000-8000-000000000001")
@@ -81,36 +80,12 @@ async def running(upstream: Upstream) -> AsyncIterator[Upstream]:
     await close(runner)
 
 
-class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.listening = asyncio.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.listening.set()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave the signals to pytest."""
-        yield
-
-
 @contextlib.asynccontextmanager
 async def serving(settings: GatewaySettings) -> AsyncIterator[Gateway]:
     """Serve a gateway on a free port, in this process, over real sockets."""
     app = build(settings, frozenset({"api"}))
-    # Named, or asyncio leaves Nagle's algorithm on and every answer waits 40 ms.
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.bind(("127.0.0.1", 0))
-    server = _Server(uvicorn.Config(app, log_config=None, access_log=False, http="httptools", server_header=False))
-    task = asyncio.create_task(server.serve([listener]))
-    await asyncio.wait_for(server.listening.wait(), 10)
-    async with aiohttp.ClientSession() as client:
-        yield Gateway(f"http://127.0.0.1:{listener.getsockname()[1]}", app, client)
-    server.should_exit = True
-    await task
-    listener.close()
+    async with served_app(app) as port, aiohttp.ClientSession() as client:
+        yield Gateway(f"http://127.0.0.1:{port}", app, client)
 
 
 def settings_for(addresses: dict[str, str], **changes: object) -> GatewaySettings:

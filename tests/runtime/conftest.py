@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, TypeAlias, TypeVar
-from urllib.parse import urlsplit, urlunsplit
 
-import asyncpg
 import pytest
 import pytest_asyncio
 import structlog
@@ -23,7 +19,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from contracts.topics import CONSUMED_MAX_BYTES, PRODUCER_MAX_BYTES, Topic
-from deploy.local.provision import DatabaseUrls
+from deploy.local.provision import DatabaseUrls, create_database
 from runtime.kafka import create_topics, new_producer
 from runtime.migrate import FLOOR, migrate, read_migrations
 from runtime.postgres import Pool, create_pool
@@ -36,16 +32,6 @@ Consumed: TypeAlias = "ConsumerRecord[bytes, bytes]"
 SERVICE = "tests"
 PARTITIONS = 6
 ROLES = {"app": "booking_app", "system": "booking_system"}
-
-
-async def eventually(look: Callable[[], Awaitable[Found | None]], what: str, timeout_s: float = 15.0) -> Found:
-    """Ask until something is found; fails saying what was not."""
-    deadline = time.monotonic() + timeout_s
-    while (found := await look()) is None:
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {timeout_s} s: {what}")
-        await asyncio.sleep(0.02)
-    return found
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -85,25 +71,8 @@ def spans(span_exporter: InMemorySpanExporter) -> Iterator[InMemorySpanExporter]
 async def new_database(provisioned: Provisioned) -> DatabaseUrls:
     """An empty database with the roles of a service, that nothing else uses."""
     name = f"pms_runtime_{uuid.uuid4().hex[:8]}"
-    admin = await asyncpg.connect(provisioned.stack.postgres_admin_dsn)
-    try:
-        await admin.execute(f"CREATE DATABASE {name} OWNER booking_owner")
-        await admin.execute(f"GRANT CONNECT ON DATABASE {name} TO booking_app, booking_system")
-    finally:
-        await admin.close()
-    as_admin = await asyncpg.connect(in_database(provisioned.stack.postgres_admin_dsn, name))
-    try:
-        await as_admin.execute("ALTER SCHEMA public OWNER TO booking_owner")
-        await as_admin.execute("GRANT USAGE ON SCHEMA public TO booking_app, booking_system")
-    finally:
-        await as_admin.close()
-    urls = provisioned.databases.booking
-    return DatabaseUrls(*(in_database(url, name) for url in (urls.app, urls.system, urls.owner)))
-
-
-def in_database(url: str, name: str) -> str:
-    """The address of another database of the same cluster, for the same role."""
-    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+    await create_database(provisioned.stack.postgres_admin_dsn, "booking", name)
+    return provisioned.databases.booking.moved_to(name)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -11,7 +11,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from runtime.consumer import Consumers, Handler
 from runtime.kafka import Record
 from runtime.loops import Loops
-from tests.runtime.conftest import SERVICE, TopicOf, eventually
+from tests.runtime.conftest import SERVICE, TopicOf
+from tests.waiting import eventually
 
 
 class Lane:

@@ -17,7 +17,8 @@ from runtime.kafka import partition_of
 from runtime.loops import Loops
 from runtime.postgres import Connection, Pool
 from runtime.relay import Relay
-from tests.runtime.conftest import SERVICE, Consumed, TopicOf, eventually
+from tests.runtime.conftest import SERVICE, Consumed, TopicOf
+from tests.waiting import eventually
 
 INSERT = """
 INSERT INTO outbox (event_id, topic, shard, key, type, subject, agency_id, occurred_at, data)

@@ -20,8 +20,9 @@ from runtime.events import parse_event
 from runtime.http_client import UpstreamUnavailable
 from runtime.kafka import DeadLetters, PoisonMessage, Record
 from runtime.telemetry import carrier_of, current_trace_id, span
-from tests.runtime.conftest import TopicOf, eventually
+from tests.runtime.conftest import TopicOf
 from tests.runtime.lane import Lane
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.stack
 

@@ -27,7 +27,7 @@ from runtime.postgres import DeadlockPersists
 from runtime.problems import ProblemError
 from runtime.telemetry import current_trace_id
 from runtime.tokens import issue_service_token, issue_token
-from tests.runtime.serving import serving
+from tests.serving import serving
 
 SECRET = "a-secret-of-the-runtime-tests-0123456789"
 AGENCY = UUID("0192f1c4-0000-7000-8000-000000000001")

@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from runtime.http_client import Answer, HttpClient, UpstreamTimeout, UpstreamUnavailable
 from runtime.telemetry import current_trace_id, span
 from tests.e2e.infra.web_server import close, listen
-from tests.runtime.serving import closed_port
+from tests.serving import closed_port
 
 
 async def answer(request: web.Request) -> web.StreamResponse:

@@ -30,7 +30,7 @@ from runtime.idempotency import (
 from runtime.inbox import insert_inbox_entry
 from runtime.postgres import Pool, transaction
 from runtime.tokens import issue_token
-from tests.runtime.serving import serving
+from tests.serving import serving
 
 SECRET = "a-secret-of-the-runtime-tests-0123456789"
 BODY = '{"total": 1.10, "name": "Ärger"}'

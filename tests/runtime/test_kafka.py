@@ -27,8 +27,9 @@ from runtime.kafka import (
     partition_of,
 )
 from runtime.settings import KafkaSettings
-from tests.runtime.conftest import SERVICE, TopicOf, eventually, topic_named
-from tests.runtime.serving import closed_port
+from tests.runtime.conftest import SERVICE, TopicOf, topic_named
+from tests.serving import closed_port
+from tests.waiting import eventually
 
 
 @given(key=st.uuids(), partitions=st.integers(1, 200))

@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from deploy.local.provision import DatabaseUrls
+from deploy.local.provision import DatabaseUrls, in_database
 from runtime.kafka import PoisonMessage
 from runtime.postgres import (
     Connection,
@@ -25,8 +25,8 @@ from runtime.postgres import (
     transaction,
 )
 from tests.conftest import Provisioned
-from tests.runtime.conftest import in_database, pool_of
-from tests.runtime.serving import closed_port
+from tests.runtime.conftest import pool_of
+from tests.serving import closed_port
 
 pytestmark = pytest.mark.stack
 

@@ -16,15 +16,16 @@ from opentelemetry.trace import SpanKind
 import runtime.relay
 from contracts.envelope import Envelope
 from contracts.topics import MIB
-from deploy.local.provision import DatabaseUrls
+from deploy.local.provision import DatabaseUrls, in_database
 from runtime.kafka import partition_of
 from runtime.outbox import OutboxRow, insert_outbox_rows
 from runtime.postgres import Pool, transaction
 from runtime.relay import Relay
 from runtime.telemetry import current_trace_id, span
 from tests.conftest import Provisioned
-from tests.runtime.conftest import SERVICE, TopicOf, eventually, in_database, pool_of
+from tests.runtime.conftest import SERVICE, TopicOf, pool_of
 from tests.runtime.outbox import Outbox, is_watermark, keys_of, relaying
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.stack
 

@@ -11,8 +11,9 @@ from faststream.kafka import KafkaBroker
 import runtime.consumer
 from runtime.consumer import Consumers
 from runtime.kafka import Record
-from tests.runtime.conftest import TopicOf, eventually
+from tests.runtime.conftest import TopicOf
 from tests.runtime.lane import Lane
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.stack
 

@@ -4,14 +4,16 @@ Used by `api` (to read the header) and by repositories and services (to look up 
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import astuple, dataclass
+from typing import Any
 from uuid import UUID
 
 from fastapi import Request, Response
 
 from contracts.problems import ProblemCode
 from runtime.http import json_bytes
-from runtime.postgres import Connection
+from runtime.postgres import Connection, Row
 from runtime.problems import ProblemError, ToProblem
 from runtime.tokens import Caller
 
@@ -75,11 +77,14 @@ async def idempotency_key(request: Request, caller: Caller) -> IdempotencyKey | 
 async def select_idempotent_answer(connection: Connection, key: IdempotencyKey) -> StoredAnswer | None:
     """The stored answer of a key; raises `IdempotencyMismatch` when its request was another."""
     row = await connection.fetchrow(_SELECT, key.agency_id, key.caller, key.key)
-    if row is None:
-        return None
-    if row["fingerprint"] != key.fingerprint:
+    return stored_answer(row, key) if row is not None else None
+
+
+def stored_answer(found: Row | Mapping[str, Any], key: IdempotencyKey) -> StoredAnswer:
+    """The answer found under a key: fingerprint, status and body; raises `IdempotencyMismatch`."""
+    if found["fingerprint"] != key.fingerprint:
         raise IdempotencyMismatch(IdempotencyMismatch.__doc__)
-    return StoredAnswer(row["status"], row["body"], replayed=True)
+    return StoredAnswer(found["status"], found["body"], replayed=True)
 
 
 async def insert_idempotent_answer(connection: Connection, key: IdempotencyKey, answer: StoredAnswer) -> None:

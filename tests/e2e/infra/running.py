@@ -9,13 +9,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
 from deploy.local.journey_client import Agency, Api, public_api
 from deploy.local.ports import HOST, free_port
 from deploy.local.prepare import create_all_topics, migrate_databases
+from deploy.local.provision import in_database
 from deploy.local.services import AVAILABILITY, BOOKING, GATEWAY, Suite, http_ready
 from deploy.local.stack import Stack
 from deploy.local.supervisor import ProcessSpec, Supervisor
@@ -137,7 +137,7 @@ async def started_suite(supervisor: Supervisor, stack: Stack, suite: Suite) -> A
         await create_all_topics(suite)
         pools = [
             await closing.enter_async_context(
-                asyncpg.create_pool(_at(stack.postgres_admin_dsn, name), min_size=1, max_size=4)
+                asyncpg.create_pool(in_database(stack.postgres_admin_dsn, name), min_size=1, max_size=4)
             )
             for name in ("pms_booking", "pms_channel_sync")
         ]
@@ -151,7 +151,3 @@ def days(first: int, last: int) -> tuple[date, date]:
     """Nights from `first` to before `last`, counted from 30 days after today."""
     day = TODAY + timedelta(days=30)
     return day + timedelta(days=first), day + timedelta(days=last)
-
-
-def _at(admin_dsn: str, database: str) -> str:
-    return urlunsplit(urlsplit(admin_dsn)._replace(path=f"/{database}"))

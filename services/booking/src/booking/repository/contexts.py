@@ -9,9 +9,9 @@ from uuid import UUID
 from booking.domain.drafts import BookingDraft
 from booking.domain.errors import Competitor
 from booking.domain.model import Property, PropertyTerms
-from booking.repository.rows import parse_date, property_from
-from booking.repository.terms import terms_from
-from runtime.idempotency import IdempotencyKey, IdempotencyMismatch, StoredAnswer
+from booking.repository.rows import competitor_from, property_from
+from booking.repository.terms import KnownTerms, terms_from
+from runtime.idempotency import IdempotencyKey, StoredAnswer, stored_answer
 from runtime.postgres import Connection, Pool
 
 Question = dict[str, Any]
@@ -20,20 +20,18 @@ Found = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class BookingContext:
-    """What a booking is judged by, of one snapshot; `terms` are None when the asker knows them already."""
+    """What a booking is judged by, of one snapshot."""
 
     now: datetime
     answer: StoredAnswer | None
     owner: Property | None
-    terms: PropertyTerms | None
+    terms: PropertyTerms
     guest_id: UUID | None
     overlap: Competitor | None
 
 
-def question_of(
-    agency_id: UUID, draft: BookingDraft, key: IdempotencyKey | None, known_rules_version: int | None
-) -> Question:
-    """What `booking_contexts` is asked for a draft; `known_rules_version` is of the terms the asker has."""
+def question_of(agency_id: UUID, draft: BookingDraft, key: IdempotencyKey | None, known: KnownTerms | None) -> Question:
+    """What `booking_contexts` is asked for a draft; terms the asker knows are not sent along."""
     return {
         "agency_id": agency_id,
         "property_id": draft.property_id,
@@ -43,7 +41,7 @@ def question_of(
         "email": draft.guest.email_normalised,
         "caller": key.caller if key else None,
         "key": key.key if key else None,
-        "rules_version": known_rules_version,
+        "rules_version": known[0] if known is not None else None,
     }
 
 
@@ -53,29 +51,15 @@ async def select_contexts(executor: Connection | Pool, questions: Sequence[Quest
     return found
 
 
-def context_of(found: Found, key: IdempotencyKey | None, known_rules_version: int | None) -> BookingContext:
+def context_of(found: Found, key: IdempotencyKey | None, known: KnownTerms | None) -> BookingContext:
     """The record of what was found for a question; raises `IdempotencyMismatch`."""
     owner = property_from(found["property"]) if found["property"] else None
-    is_known = owner is None or owner.rules_version == known_rules_version
+    is_known = owner is not None and known is not None and known[0] == owner.rules_version
     return BookingContext(
         datetime.fromisoformat(found["now"]),
-        _stored_answer(found["answer"], key),
+        stored_answer(found["answer"], key) if found["answer"] and key else None,
         owner,
-        None if is_known else terms_from(found["terms"]),
+        known[1] if known is not None and is_known else terms_from(found["terms"]),
         UUID(found["guest_id"]) if found["guest_id"] else None,
-        _competitor(found["overlap"]),
+        competitor_from(found["overlap"]) if found["overlap"] else None,
     )
-
-
-def _stored_answer(stored: dict[str, Any] | None, key: IdempotencyKey | None) -> StoredAnswer | None:
-    if stored is None or key is None:
-        return None
-    if stored["fingerprint"] != key.fingerprint:
-        raise IdempotencyMismatch(IdempotencyMismatch.__doc__)
-    return StoredAnswer(stored["status"], stored["body"], replayed=True)
-
-
-def _competitor(overlap: dict[str, Any] | None) -> Competitor | None:
-    if overlap is None:
-        return None
-    return Competitor(overlap["kind"], parse_date(overlap["start_date"]), parse_date(overlap["end_date"]))

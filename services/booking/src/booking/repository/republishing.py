@@ -92,16 +92,6 @@ async def give_up_quarantined(connection: Connection, property_id: UUID) -> list
     return [GivenUp(row["version"], row["type"], row["quarantined"]) for row in rows]
 
 
-async def lock_properties(connection: Connection, property_ids: Collection[UUID]) -> None:
-    """Take the locks in the order every writer takes them, in a statement of its own."""
-    await connection.execute(
-        """SELECT pg_advisory_xact_lock(sorted.lock_key)
-           FROM (SELECT DISTINCT property_lock_key(property_id) AS lock_key
-                 FROM unnest($1::uuid[]) AS property_id ORDER BY 1) AS sorted""",
-        list(property_ids),
-    )
-
-
 async def bump_versions(connection: Connection, property_ids: Collection[UUID]) -> int:
     """Jump beyond every version that was ever given out; the properties' locks are held. How many jumped.
 

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import orjson
 
+from booking.domain.errors import Competitor
 from booking.domain.model import (
     Block,
     ChannelReference,
@@ -324,6 +325,11 @@ def range_json(stored: StoredRange) -> dict[str, Any]:
 def parse_date(value: str) -> date:
     """A date of JSON."""
     return date.fromisoformat(value)
+
+
+def competitor_from(found: Mapping[str, Any]) -> Competitor:
+    """What holds a night, as `booking_contexts` and `write_requests` name it."""
+    return Competitor(found["kind"], parse_date(found["start_date"]), parse_date(found["end_date"]))
 
 
 def detail_of(text: str | None) -> dict[str, Any]:

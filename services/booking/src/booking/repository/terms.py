@@ -11,11 +11,14 @@ from rules.quotes import DatedRate, Fees, LengthOfStayDiscount, Rates
 from rules.stay_rules import DatedStayRule, StayRule, StayRules
 from runtime.postgres import Connection, Row
 
+KnownTerms = tuple[int, PropertyTerms]
+"""Terms with the rules_version they are of."""
+
 # Shared: making it anew costs as much as reading the row.
 NO_TERMS = PropertyTerms()
 
 
-async def select_terms(connection: Connection, property_id: UUID) -> tuple[int, PropertyTerms] | None:
+async def select_terms(connection: Connection, property_id: UUID) -> KnownTerms | None:
     """The rules_version and the terms as of it, in one statement; None for an unknown property."""
     row = await connection.fetchrow(
         """SELECT version.rules_version, terms.stay_rules, terms.rates, terms.fees

@@ -8,7 +8,6 @@ from uuid import UUID, uuid4
 import asyncpg
 
 from booking.domain.errors import (
-    Competitor,
     DatesUnavailable,
     GuestAppeared,
     HoldsOverdue,
@@ -20,12 +19,12 @@ from booking.domain.errors import (
 from booking.domain.model import Change
 from booking.repository.rows import (
     block_json,
+    competitor_from,
     conflict_json,
     decision_json,
     detail_of,
     guest_json,
     hold_json,
-    parse_date,
     property_json,
     range_json,
     reservation_json,
@@ -177,9 +176,7 @@ def refusal_of(error: Exception) -> Exception:
 def _refusal(code: str, detail: dict[str, Any] | None) -> Exception:
     if code == NIGHTS_TAKEN:
         assert detail is not None, "taken nights come with what takes them"
-        return DatesUnavailable(
-            Competitor(detail["kind"], parse_date(detail["start_date"]), parse_date(detail["end_date"]))
-        )
+        return DatesUnavailable(competitor_from(detail))
     if code == PROPERTY_MISSING:
         return NotFound("property")
     refusal = _REFUSALS[code]

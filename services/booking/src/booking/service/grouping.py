@@ -6,12 +6,12 @@ and the next call takes all that wait. Why, with figures: docs/decisions/0010.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from booking.repository import contexts, writes
 from booking.repository.contexts import Found, Question
-from booking.repository.writes import Answer, Document, WriteRequest, Written
+from booking.repository.writes import WriteRequest, Written
 from runtime.postgres import Pool, sqlstate
 
 Asked = TypeVar("Asked")
@@ -122,17 +122,12 @@ async def _context_alone(pool: Pool, question: Question) -> Found:
     return found
 
 
-@dataclass(frozen=True, slots=True)
 class LedgerCalls:
     """The two calls a booking makes, each grouped; `largest` is the most requests of one call, 1 turns grouping off."""
 
-    largest: int = 32
-    _contexts: Grouped[Question, Found] = field(init=False)
-    _writes: Grouped[Document, Answer] = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_contexts", Grouped(contexts.select_contexts, _context_alone, self.largest))
-        object.__setattr__(self, "_writes", Grouped(writes.write_together, writes.write_alone, self.largest))
+    def __init__(self, largest: int = 32) -> None:
+        self._contexts = Grouped(contexts.select_contexts, _context_alone, largest)
+        self._writes = Grouped(writes.write_together, writes.write_alone, largest)
 
     async def context(self, pool: Pool, question: Question) -> Found:
         """What a booking is judged by."""

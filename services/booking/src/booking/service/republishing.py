@@ -14,6 +14,7 @@ from booking.domain.errors import NotFound
 from booking.repository import republishing
 from booking.repository.reads import select_now
 from booking.repository.republishing import GivenUp
+from booking.repository.writes import lock_properties
 from booking.service.snapshots import Send
 from booking.service.writing import Deps
 from runtime.kafka import Record
@@ -141,7 +142,7 @@ async def bump_versions(deps: Deps) -> AsyncIterator[int]:
 
         async def attempt(batch: list[UUID] = batch) -> int:
             async with transaction(deps.pool, None) as connection:
-                await republishing.lock_properties(connection, batch)
+                await lock_properties(connection, batch)
                 return await republishing.bump_versions(connection, batch)
 
         yield await retrying_deadlocks(attempt)

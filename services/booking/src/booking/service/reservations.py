@@ -31,7 +31,7 @@ async def book(deps: Deps, agency_id: UUID, draft: BookingDraft, key: Idempotenc
 
     async def attempt() -> StoredAnswer:
         for _ in range(REJUDGEMENTS):
-            known = deps.terms.known(draft.property_id)
+            known = deps.terms.kept(draft.property_id)
             question = contexts.question_of(agency_id, draft, key, known)
             context = contexts.context_of(await deps.calls.context(deps.pool, question), key, known)
             if context.answer is not None:
@@ -61,10 +61,8 @@ async def _write_booking(
         raise NotFound("property")
     if draft.guest.id is not None and context.guest_id is None:
         raise NotFound("guest")
-    terms = deps.terms.seen(owner, context.terms)
-    if terms is None:  # another request of this process put newer ones in their place
-        raise RulesMoved(RulesMoved.__doc__)
-    total = price_of(owner, terms, draft.requested, context.now, expected_minor=draft.expected_total_minor)
+    deps.terms.keep(owner.id, (owner.rules_version, context.terms))
+    total = price_of(owner, context.terms, draft.requested, context.now, expected_minor=draft.expected_total_minor)
     if context.overlap is not None and draft.status != "inquiry":
         raise DatesUnavailable(context.overlap)
     guest = draft.guest.new_guest(agency_id, new_id) if context.guest_id is None else None

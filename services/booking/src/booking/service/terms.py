@@ -4,7 +4,7 @@ from collections import OrderedDict
 from uuid import UUID
 
 from booking.domain.model import Property, PropertyTerms
-from booking.repository.terms import select_terms
+from booking.repository.terms import NO_TERMS, KnownTerms, select_terms
 from runtime.postgres import Connection
 
 CAPACITY = 2000
@@ -14,34 +14,26 @@ class TermsCache:
     """The terms of the properties used last. A rules_version never comes again, so an entry cannot be wrong."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[UUID, tuple[int, PropertyTerms]] = OrderedDict()
+        self._kept: OrderedDict[UUID, KnownTerms] = OrderedDict()
 
     async def of(self, owner: Property, connection: Connection) -> PropertyTerms:
         """The terms at the property's rules_version, or newer ones when they moved since it was read.
 
         Who then writes by them without the property's lock is refused, because the version moved.
         """
-        kept = self._kept.get(owner.id)
+        kept = self.kept(owner.id)
         if kept is None or kept[0] != owner.rules_version:
-            kept = await select_terms(connection, owner.id) or (owner.rules_version, PropertyTerms())
-        self._keep(owner.id, kept)
+            kept = await select_terms(connection, owner.id) or (owner.rules_version, NO_TERMS)
+        self.keep(owner.id, kept)
         return kept[1]
 
-    def known(self, property_id: UUID) -> int | None:
-        """The rules_version of the terms kept for a property."""
-        kept = self._kept.get(property_id)
-        return kept[0] if kept is not None else None
+    def kept(self, property_id: UUID) -> KnownTerms | None:
+        """The terms of a property as they were seen last."""
+        return self._kept.get(property_id)
 
-    def seen(self, owner: Property, terms: PropertyTerms | None) -> PropertyTerms | None:
-        """The terms read with a property, kept; with None those kept before, if they are of its rules_version."""
-        if terms is not None:
-            self._keep(owner.id, (owner.rules_version, terms))
-            return terms
-        kept = self._kept.get(owner.id)
-        return kept[1] if kept is not None and kept[0] == owner.rules_version else None
-
-    def _keep(self, property_id: UUID, kept: tuple[int, PropertyTerms]) -> None:
-        self._kept[property_id] = kept
+    def keep(self, property_id: UUID, terms: KnownTerms) -> None:
+        """Keep terms that were read, in the place of those that were not used for longest."""
+        self._kept[property_id] = terms
         self._kept.move_to_end(property_id)
         if len(self._kept) > CAPACITY:
             self._kept.popitem(last=False)

@@ -1,4 +1,4 @@
-"""Owns serving an application of the floor on a real port in this process, for the tests of this folder."""
+"""Owns serving an application of the floor on a real port in this process, for tests of any service."""
 
 from __future__ import annotations
 
