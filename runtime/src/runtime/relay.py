@@ -3,6 +3,10 @@
 Order does not depend on the lease: a claim reads the oldest unsent rows, without row locks and with no transaction open
 while producing, and marks them after Kafka's acknowledgement. Two relays on one shard, or one that wakes up after its
 successor took over, send duplicates only, which consumers drop by version.
+
+While a shard has more rows than a claim takes, the next claim goes on behind the last one: from the start it would read
+past every row marked since the last vacuum. A row of a lower id may commit meanwhile, of another key, because the rows
+of a key are written under its lock; it is found when the shard is read from the start again, before any watermark.
 """
 
 import asyncio
@@ -17,11 +21,11 @@ from typing import Any
 import orjson
 
 from contracts.topics import CONSUMED_MAX_BYTES, Topic
-from runtime.kafka import TopicWriter
+from runtime.kafka import Batches, TopicWriter
 from runtime.logs import get_logger
 from runtime.postgres import Pool, Row
 from runtime.settings import KafkaSettings
-from runtime.telemetry import carrier_of, publish_span
+from runtime.telemetry import publish_span
 
 log = get_logger(__name__)
 
@@ -47,11 +51,11 @@ _RELEASE = "DELETE FROM relay_leases WHERE owner = $1"
 # statement_timestamp() would not do: in the extended protocol it is when Execute arrives, after Bind took the snapshot.
 _CLAIM = """
 SELECT now() AS claimed_at, wanted.shard, claimed.*
-FROM unnest($1::smallint[]) AS wanted (shard)
+FROM unnest($1::smallint[], $4::bigint[]) AS wanted (shard, behind)
 LEFT JOIN LATERAL (
     SELECT id, event_id, topic, key, type, subject, agency_id, occurred_at, data::text AS data, traceparent, tracestate
     FROM outbox
-    WHERE outbox.shard = wanted.shard AND sent_at IS NULL AND key <> ALL ($3::text[])
+    WHERE outbox.shard = wanted.shard AND sent_at IS NULL AND id > wanted.behind AND key <> ALL ($3::text[])
     ORDER BY id LIMIT $2
 ) AS claimed ON true"""
 
@@ -73,6 +77,7 @@ class Relay:
         self._owner = f"{os.uname().nodename}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
         self._wake = asyncio.Event()
         self._shards: list[int] = []
+        self._behind: dict[int, int] = {}  # the last id claimed of a shard that has more
         self._lease_renewal_at = 0.0
         self._watermark_at: dict[int, float] = defaultdict(float)
         self._quarantined: list[str] = []
@@ -84,6 +89,7 @@ class Relay:
     async def run(self) -> None:
         """Relay until cancelled; a failure ends it, and `Loops.keep` starts it again with a fresh producer."""
         try:
+            self._behind = {}
             while True:
                 await self._renew_leases()
                 if not self._shards or not await self._relay_once():
@@ -108,27 +114,36 @@ class Relay:
             return
         rows = await self._pool.fetch(_LEASE, list(range(self._partitions)), self._owner, LEASE_S)
         self._shards = sorted(row["shard"] for row in rows)
-        self._quarantined = [row["key"] for row in await self._pool.fetch(_QUARANTINED)]
+        quarantined = [row["key"] for row in await self._pool.fetch(_QUARANTINED)]
+        has_freed = not set(self._quarantined).issubset(quarantined)  # older rows of the freed keys come first
+        self._behind = (
+            {} if has_freed else {shard: self._behind[shard] for shard in self._shards if shard in self._behind}
+        )
+        self._quarantined = quarantined
         self._lease_renewal_at = now + LEASE_RENEWAL_S
 
     async def _relay_once(self) -> bool:
-        """One claim, sent and marked; True when a shard had more than the claim's limit."""
-        claimed = await self._pool.fetch(_CLAIM, self._shards, CLAIM_LIMIT, self._quarantined)
+        """One claim, sent and marked; True when there is more to claim at once."""
+        behind = [self._behind.get(shard, 0) for shard in self._shards]
+        claimed = await self._pool.fetch(_CLAIM, self._shards, CLAIM_LIMIT, self._quarantined, behind)
         rows = [row for row in claimed if row["id"] is not None]
         if rows:
             async with asyncio.timeout(SEND_TIMEOUT_S):
                 sent = await self._send(rows)
             await self._pool.execute(_MARK, sent)
         counts = Counter(row["shard"] for row in rows)
-        drained = [shard for shard in self._shards if counts[shard] < CLAIM_LIMIT]
+        more = [shard for shard in self._shards if counts[shard] == CLAIM_LIMIT]
+        drained = [shard for shard in self._shards if shard not in self._behind and shard not in more]
+        last = {row["shard"]: row["id"] for row in rows}
+        self._behind = {shard: last[shard] for shard in more}
         async with asyncio.timeout(SEND_TIMEOUT_S):
             await self._send_watermarks(drained, claimed[0]["claimed_at"])
         return len(drained) < len(self._shards)
 
     async def _send(self, rows: Sequence[Row]) -> list[int]:
         """Send rows in order and return the ids Kafka acknowledged; any failure but an unsendable row raises."""
-        producer = await self._writer.producer()
-        pending: dict[int, asyncio.Future[Any]] = {}
+        batches = Batches(await self._writer.producer())
+        spans, sent = [], []
         for row in rows:
             if row["key"] in self._quarantined:
                 continue
@@ -136,15 +151,19 @@ class Relay:
             if len(value) > VALUE_MAX_BYTES:
                 await self._quarantine(row, f"{len(value)} bytes, at most {VALUE_MAX_BYTES} can be sent")
                 continue
-            carrier = {name: row[name] for name in ("traceparent", "tracestate") if row[name] is not None}
+            stored = {name: row[name] for name in ("traceparent", "tracestate") if row[name] is not None}
             attributes = {"messaging.system": "kafka", "messaging.destination.name": row["topic"]}
-            current = publish_span(f"publish {row['topic']}", carrier, attributes)
-            headers = [(name, text.encode()) for name, text in carrier_of(current).items()]
-            future = await producer.send(row["topic"], value, row["key"].encode(), row["shard"], headers=headers)
-            future.add_done_callback(lambda _, current=current: current.end())
-            pending[row["id"]] = future
-        await asyncio.gather(*pending.values())
-        return list(pending)
+            current, carrier = publish_span(f"publish {row['topic']}", stored, attributes)
+            headers = [(name, text.encode()) for name, text in carrier.items()]
+            batches.add(row["topic"], row["shard"], row["key"].encode(), value, headers)
+            spans.append(current)
+            sent.append(row["id"])
+        try:
+            await batches.send()
+        finally:
+            for current in spans:
+                current.end()
+        return sent
 
     async def _quarantine(self, row: Row, reason: str) -> None:
         self._quarantined.append(row["key"])

@@ -51,9 +51,15 @@ def span(
         yield current
 
 
-def publish_span(name: str, carrier: Carrier, attributes: Attributes) -> Span:
-    """A PRODUCER span as child of a stored context; not made current, the caller ends it."""
-    return _TRACER.start_span(name, _PROPAGATOR.extract(carrier), SpanKind.PRODUCER, attributes)
+def publish_span(name: str, carrier: Carrier, attributes: Attributes) -> tuple[Span, Carrier]:
+    """A PRODUCER span as child of a stored context, and its headers; not made current, the caller ends it.
+
+    When nothing is recorded the stored context is passed on as it is.
+    """
+    if getattr(trace.get_tracer_provider(), "sampler", ALWAYS_OFF) is ALWAYS_OFF:
+        return trace.INVALID_SPAN, carrier
+    current = _TRACER.start_span(name, _PROPAGATOR.extract(carrier), SpanKind.PRODUCER, attributes)
+    return current, carrier_of(current)
 
 
 def carrier_of(current: Span | None = None) -> dict[str, str]:
