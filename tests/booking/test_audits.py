@@ -10,6 +10,9 @@ from uuid import UUID, uuid4
 import pytest
 import pytest_asyncio
 from click.testing import CliRunner
+from opentelemetry import metrics
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader, NumberDataPoint
 
 from booking.commands.ledger import audit
 from booking.service import republishing, transitions
@@ -29,6 +32,29 @@ FROM inventory_ranges WHERE property_id = '{house}'"""
 async def own(provisioned: Provisioned) -> AsyncIterator[OwnLedger]:
     async with own_ledger(provisioned) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def counts() -> InMemoryMetricReader:
+    """What this process counts; the provider can be set only once in a process."""
+    reader = InMemoryMetricReader()
+    metrics.set_meter_provider(MeterProvider([reader]))
+    return reader
+
+
+def counted(reader: InMemoryMetricReader, name: str) -> dict[str, int]:
+    """A count by the values of its attributes."""
+    found = reader.get_metrics_data()
+    points = [
+        point
+        for resource in (found.resource_metrics if found else ())
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+        if metric.name == name
+        for point in metric.data.data_points
+        if isinstance(point, NumberDataPoint)
+    ]
+    return {",".join(map(str, (point.attributes or {}).values())): int(point.value) for point in points}
 
 
 async def house_with_stays(own: OwnLedger, stays: int = 3, agency: UUID | None = None) -> UUID:
@@ -76,6 +102,20 @@ async def test_two_ranges_over_the_same_nights_are_found_without_the_constraint_
     await own.as_admin("DELETE FROM inventory_ranges WHERE ctid = (SELECT max(ctid) FROM inventory_ranges)")
     await own.as_admin(f"DELETE FROM inventory_ranges WHERE property_id = '{house}'")
     assert await own.audited() == []
+
+
+async def test_findings_and_what_was_checked_are_counted(own: OwnLedger, counts: InMemoryMetricReader) -> None:
+    house = await house_with_stays(own, 1)
+    await own.relayed()
+    assert await own.audited() == []
+    before = {name: counted(counts, f"pms.audit.{name}") for name in ("findings", "properties", "events", "cycles")}
+    await own.as_admin(DROP_CONSTRAINT, COPY_A_RANGE.format(house=house))
+    for _ in range(2):
+        assert await own.audited() == [("I1", "overlap", house)]
+    assert counted(counts, "pms.audit.findings")["I1"] == before["findings"].get("I1", 0) + 1, "each is counted once"
+    assert before["events"][""] >= 2
+    for name in ("properties", "cycles"):
+        assert counted(counts, f"pms.audit.{name}")[""] > before[name][""]
 
 
 async def test_a_range_inside_an_earlier_longer_one_is_found_with_its_partner(own: OwnLedger) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deploy.local.journey_client import nights_of
+from deploy.local.journey_client import NotYet, nights_of, until
 from deploy.local.journey_scene import Scene
 from tests.e2e.infra.running import Running, days
 from tests.e2e.infra.span_receiver import ReceivedSpan
@@ -91,3 +91,20 @@ async def test_an_ota_booking_is_one_trace_from_the_webhook_to_the_ledger(runnin
         ("channel-sync", "publish channel-sync.reservations.v1"),
         ("channel-sync", "POST /inbound/{connection_id}"),
     ]
+
+
+async def test_what_the_auditor_counts_arrives_where_spans_do(running: Running) -> None:
+    async def look() -> int:
+        found = running.spans.count("booking", "pms.audit.cycles")
+        if found == 0:
+            raise NotYet("no round of the auditor was counted")
+        return found
+
+    before = await until(look, "a counted round of the auditor")
+
+    async def look_again() -> None:
+        if running.spans.count("booking", "pms.audit.cycles") <= before:
+            raise NotYet(f"still {before} rounds")
+
+    await until(look_again, "another counted round")
+    assert running.spans.count("booking", "pms.audit.findings") == 0

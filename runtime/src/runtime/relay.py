@@ -131,11 +131,10 @@ class Relay:
             async with asyncio.timeout(SEND_TIMEOUT_S):
                 sent = await self._send(rows)
             await self._pool.execute(_MARK, sent)
-        counts = Counter(row["shard"] for row in rows)
-        more = [shard for shard in self._shards if counts[shard] == CLAIM_LIMIT]
+        counts, last = Counter(row["shard"] for row in rows), {row["shard"]: row["id"] for row in rows}
+        more = {shard: last[shard] for shard in self._shards if counts[shard] == CLAIM_LIMIT}
         drained = [shard for shard in self._shards if shard not in self._behind and shard not in more]
-        last = {row["shard"]: row["id"] for row in rows}
-        self._behind = {shard: last[shard] for shard in more}
+        self._behind = more
         async with asyncio.timeout(SEND_TIMEOUT_S):
             await self._send_watermarks(drained, claimed[0]["claimed_at"])
         return len(drained) < len(self._shards)

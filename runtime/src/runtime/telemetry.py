@@ -1,4 +1,4 @@
-"""Tracing: set-up by `runtime.cli`, spans and W3C context carried across HTTP, outbox rows and Kafka records.
+"""Tracing and counting: set up by `runtime.cli`; spans and W3C context cross HTTP, outbox rows and Kafka records.
 
 Spans are the suite's own rather than the instrumentation packages': those emit a span for every BEGIN and COMMIT and
 overwrite the context stored in an outbox row.
@@ -8,8 +8,11 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
-from opentelemetry import trace
+from opentelemetry import metrics, trace
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -25,17 +28,24 @@ Carrier = Mapping[str, str]
 
 
 def configure_telemetry(service: str) -> None:
-    """Start tracing; spans are exported by OTLP over HTTP when `OTEL_EXPORTER_OTLP_ENDPOINT` is set.
+    """Start tracing and counting, exported by OTLP over HTTP when `OTEL_EXPORTER_OTLP_ENDPOINT` is set.
 
     The sampler follows `OTEL_TRACES_SAMPLER` (default: parent based, always on). Without an endpoint nothing is
     recorded: a request still has its trace id, in answers, logs and history.
     """
     is_exported = bool(os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"))
     sampler = None if is_exported else ALWAYS_OFF
-    provider = TracerProvider(sampler, Resource.create({SERVICE_NAME: service}))
+    resource = Resource.create({SERVICE_NAME: service})
+    provider = TracerProvider(sampler, resource)
     if is_exported:
         provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+        metrics.set_meter_provider(MeterProvider([PeriodicExportingMetricReader(OTLPMetricExporter())], resource))
     trace.set_tracer_provider(provider)
+
+
+def counter(name: str, unit: str, description: str) -> metrics.Counter:
+    """A count that only grows, with attributes of few values; may be made before `configure_telemetry`."""
+    return metrics.get_meter("pms").create_counter(name, unit, description)
 
 
 @contextmanager

@@ -32,8 +32,8 @@ else:
 # Read once: a session that runs past midnight must not mix two days.
 TODAY = datetime.now(UTC).date()
 BOOKING_ROLES = ("api", "relay", "consumer", "worker")
-# Exported soon after a span ends: by default up to 5 s later.
-SOON_EXPORTED = {"OTEL_BSP_SCHEDULE_DELAY": "200"}
+# Exported soon: by default a span up to 5 s after its end, and counts once a minute.
+SOON_EXPORTED = {"OTEL_BSP_SCHEDULE_DELAY": "200", "OTEL_METRIC_EXPORT_INTERVAL": "500"}
 
 
 @dataclass

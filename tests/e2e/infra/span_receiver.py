@@ -1,4 +1,4 @@
-"""Owns a receiver of spans, OTLP over HTTP as services export it; tests look at what really was exported."""
+"""Owns a receiver of spans and counts, OTLP over HTTP as services export them; tests look at what really arrived."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ from types import TracebackType
 from typing import Self
 
 from aiohttp import web
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+)
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
@@ -41,12 +45,14 @@ class SpanReceiver:
     def __init__(self) -> None:
         self.endpoint = ""
         self._traces: dict[str, list[ReceivedSpan]] = defaultdict(list)
+        self._counts: dict[tuple[str, str], int] = {}
         self._runner: web.AppRunner | None = None
 
     async def __aenter__(self) -> Self:
         """Listen; the endpoint is known afterwards."""
         application = web.Application(client_max_size=64 * 1024 * 1024)
         application.router.add_post("/v1/traces", self._receive)
+        application.router.add_post("/v1/metrics", self._receive_counts)
         self._runner = await listen(application)
         self.endpoint = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
         return self
@@ -62,6 +68,10 @@ class SpanReceiver:
         """The spans of a trace that arrived so far."""
         return list(self._traces[trace_id])
 
+    def count(self, service: str, name: str) -> int:
+        """The sum of a service's count over its attributes, as it arrived last; 0 before."""
+        return self._counts.get((service, name), 0)
+
     async def wait_for(
         self, trace_id: str, what: str, is_complete: Callable[[list[ReceivedSpan]], bool]
     ) -> list[ReceivedSpan]:
@@ -75,11 +85,17 @@ class SpanReceiver:
 
         return await until(look, what)
 
+    async def _receive_counts(self, request: web.Request) -> web.Response:
+        message = ExportMetricsServiceRequest.FromString(await _body_of(request))
+        for resource in message.resource_metrics:
+            service = _texts(resource.resource.attributes).get("service.name", "")
+            for scope in resource.scope_metrics:
+                for metric in scope.metrics:
+                    self._counts[service, metric.name] = sum(point.as_int for point in metric.sum.data_points)
+        return web.Response(body=ExportMetricsServiceResponse().SerializeToString(), content_type=CONTENT_TYPE)
+
     async def _receive(self, request: web.Request) -> web.Response:
-        body = await request.read()
-        if request.headers.get("Content-Encoding") == "gzip" and body[:2] == b"\x1f\x8b":
-            body = gzip.decompress(body)
-        message = ExportTraceServiceRequest.FromString(body)
+        message = ExportTraceServiceRequest.FromString(await _body_of(request))
         for resource in message.resource_spans:
             service = _texts(resource.resource.attributes).get("service.name", "")
             for scope in resource.scope_spans:
@@ -95,6 +111,13 @@ class SpanReceiver:
                     )
                     self._traces[received.trace_id].append(received)
         return web.Response(body=ExportTraceServiceResponse().SerializeToString(), content_type=CONTENT_TYPE)
+
+
+async def _body_of(request: web.Request) -> bytes:
+    body = await request.read()
+    if request.headers.get("Content-Encoding") == "gzip" and body[:2] == b"\x1f\x8b":
+        return gzip.decompress(body)
+    return body
 
 
 def _texts(attributes: Iterable[KeyValue]) -> dict[str, str]:

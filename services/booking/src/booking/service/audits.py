@@ -33,6 +33,7 @@ from contracts.envelope import Envelope
 from runtime.kafka import Record
 from runtime.logs import get_logger
 from runtime.postgres import Pool, transaction
+from runtime.telemetry import counter
 
 log = get_logger(__name__)
 Answer = TypeVar("Answer")
@@ -56,6 +57,12 @@ TOPIC_PAUSE_S = 20.0
 """How long Kafka is left alone after it did not serve; two thirds of a minute's steps then go to the database."""
 
 
+_EVENTS = counter("pms.audit.events", "{event}", "Outbox rows audited.")
+_PROPERTIES = counter("pms.audit.properties", "{property}", "Properties checked for overlaps, again and again.")
+_CYCLES = counter("pms.audit.cycles", "{cycle}", "Rounds through all properties that ended.")
+_FINDINGS = counter("pms.audit.findings", "{finding}", "Violations found by invariant, each once.")
+
+
 class AnotherAuditor(Exception):
     """Another auditor took over; what this one read is thrown away."""
 
@@ -66,7 +73,7 @@ class AuditUnfinished(Exception):
 
 @dataclass(slots=True)
 class AuditTotals:
-    """Counts since the process started; `findings` by invariant, only new ones."""
+    """Counts since the auditor was made; `findings` by invariant, only new ones. The metrics count the same."""
 
     events: int = 0
     records: int = 0
@@ -108,7 +115,7 @@ class _Memory:
 
 
 class Auditor:
-    """Audits one ledger and its topic; `totals` is for metrics. `pool` is the system role's."""
+    """Audits one ledger and its topic. `pool` is the system role's."""
 
     def __init__(self, pool: Pool, topic_log: TopicLog, topic: str) -> None:
         self._pool = pool
@@ -338,6 +345,7 @@ class Auditor:
             await repository.resolve_findings(connection, audits.EXCLUSIVE, checked, overlaps)
         for finding in new:
             self.totals.findings[finding.invariant] += 1
+            _FINDINGS.add(1, {"invariant": finding.invariant})
             log.error(
                 "the audit found a violation",
                 invariant=finding.invariant,
@@ -352,6 +360,9 @@ class Auditor:
         self.totals.records += len(step.records)
         self.totals.properties += len(checked)
         self.totals.cycles += ends_cycle
+        _EVENTS.add(len(step.rows))
+        _PROPERTIES.add(len(checked))
+        _CYCLES.add(ends_cycle)
 
 
 async def resolve(pool: Pool, finding_id: int) -> bool:
