@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -18,6 +17,7 @@ from gateway.main import build
 from gateway.settings import GatewaySettings
 from runtime.tokens import issue_token
 from tests.e2e.infra.web_server import close, listen
+from tests.serving import closed_port
 from tests.serving import serving as served_app
 
 SECRET = "a-secret-of-the-gateway-tests-0123456789"
@@ -102,8 +102,7 @@ def settings_for(addresses: dict[str, str], **changes: object) -> GatewaySetting
 
 def closed_address() -> str:
     """An address of this machine where nothing listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return f"http://127.0.0.1:{listener.getsockname()[1]}"
+    return f"http://127.0.0.1:{closed_port()}"
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -35,19 +36,18 @@ def outbox(empty_outbox: Pool, single: TopicOf, monkeypatch: pytest.MonkeyPatch)
 
 async def test_a_row_that_commits_behind_the_claims_of_a_backlog_is_sent_before_any_watermark(outbox: Outbox) -> None:
     late, *keys = keys_of(4)
-    async with outbox.pool.acquire() as connection, connection.transaction():
-        await outbox.add([late, late], to=connection)
-        await outbox.add_many(keys, 40 * LIMIT)
-        running = relaying(outbox.pool, outbox.of)
-        await running.__aenter__()
 
-        async def a_few_are_sent() -> bool | None:
-            return await outbox.unsent() <= 30 * LIMIT or None
+    async def a_few_are_sent() -> bool | None:
+        return await outbox.unsent() <= 30 * LIMIT or None
 
-        await eventually(a_few_are_sent, "a part of the backlog sent")
-    assert await outbox.unsent() > LIMIT, "the backlog was gone before the late rows committed"
-    await outbox.drained()
-    await running.__aexit__(None, None, None)
+    async with AsyncExitStack() as running:
+        async with outbox.pool.acquire() as connection, connection.transaction():
+            await outbox.add([late, late], to=connection)
+            await outbox.add_many(keys, 40 * LIMIT)
+            await running.enter_async_context(relaying(outbox.pool, outbox.of))
+            await eventually(a_few_are_sent, "a part of the backlog sent")
+        assert await outbox.unsent() > LIMIT, "the backlog was gone before the late rows committed"
+        await outbox.drained()
     assert await outbox.check_complete_and_in_order() == 0
     records = await outbox.of.records()
     first_watermark = next((place for place, record in enumerate(records) if is_watermark(record)), len(records))

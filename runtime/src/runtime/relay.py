@@ -115,10 +115,8 @@ class Relay:
         rows = await self._pool.fetch(_LEASE, list(range(self._partitions)), self._owner, LEASE_S)
         self._shards = sorted(row["shard"] for row in rows)
         quarantined = [row["key"] for row in await self._pool.fetch(_QUARANTINED)]
-        has_freed = not set(self._quarantined).issubset(quarantined)  # older rows of the freed keys come first
-        self._behind = (
-            {} if has_freed else {shard: self._behind[shard] for shard in self._shards if shard in self._behind}
-        )
+        freed = set(self._quarantined).difference(quarantined)  # their older rows come first
+        self._behind = {shard: last for shard, last in self._behind.items() if shard in self._shards and not freed}
         self._quarantined = quarantined
         self._lease_renewal_at = now + LEASE_RENEWAL_S
 

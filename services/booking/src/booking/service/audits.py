@@ -7,7 +7,6 @@ restart continues. What it keeps in memory is bounded and can be lost.
 import asyncio
 import os
 import sys
-from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -73,13 +72,12 @@ class AuditUnfinished(Exception):
 
 @dataclass(slots=True)
 class AuditTotals:
-    """Counts since the auditor was made; `findings` by invariant, only new ones. The metrics count the same."""
+    """Counts since the auditor was made."""
 
     events: int = 0
     records: int = 0
     properties: int = 0
     cycles: int = 0
-    findings: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(slots=True)
@@ -344,7 +342,6 @@ class Auditor:
             new = await repository.upsert_findings(connection, step.findings)
             await repository.resolve_findings(connection, audits.EXCLUSIVE, checked, overlaps)
         for finding in new:
-            self.totals.findings[finding.invariant] += 1
             _FINDINGS.add(1, {"invariant": finding.invariant})
             log.error(
                 "the audit found a violation",
