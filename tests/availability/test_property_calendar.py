@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from dataclasses import replace
+from datetime import date, time, timedelta
 from uuid import UUID
 
 from hypothesis import given, settings
@@ -10,9 +11,11 @@ from hypothesis import strategies as st
 
 from availability.domain.property_calendar import MAX_WAITING, CalendarState, Delta, Profile, PropertyCalendar
 from rules.calendar import StoredRange
+from rules.stay_rules import SellingConditions
 
 AGENCY = UUID(int=1)
 DAY = date(2031, 5, 1)
+PROFILE = Profile(0, SellingConditions("UTC", 4, 0, 365, time(15)), "EUR")
 NEW = PropertyCalendar(partition=0)
 
 
@@ -23,7 +26,7 @@ def night(number: int) -> StoredRange:
 
 
 def created(commit_version: int = 1) -> Delta:
-    return Delta(AGENCY, 1, commit_version, profile=Profile(0), rules_version=1)
+    return Delta(AGENCY, 1, commit_version, profile=PROFILE, rules_version=1)
 
 
 def change(version: int, commit_version: int | None = None, *, released: int | None = None) -> Delta:
@@ -38,7 +41,7 @@ def change(version: int, commit_version: int | None = None, *, released: int | N
 
 
 def state(version: int, nights: range | set[int]) -> CalendarState:
-    return CalendarState(AGENCY, version, 1, Profile(0), {UUID(int=number): night(number) for number in nights})
+    return CalendarState(AGENCY, version, 1, PROFILE, ranges={UUID(int=number): night(number) for number in nights})
 
 
 def shown_nights(calendar: PropertyCalendar) -> set[int]:
@@ -48,7 +51,7 @@ def shown_nights(calendar: PropertyCalendar) -> set[int]:
 
 def test_a_property_begins_with_the_sections_of_its_creation() -> None:
     calendar = NEW.with_delta(created())
-    assert calendar.shown == CalendarState(AGENCY, 1, 1, Profile(0))
+    assert calendar.shown == CalendarState(AGENCY, 1, 1, PROFILE)
     assert not calendar.is_parked
 
 
@@ -103,7 +106,7 @@ def test_an_incomplete_commit_behind_a_repaired_gap_goes_on_waiting() -> None:
 
 
 def test_a_change_of_a_profile_does_not_create_an_unknown_property() -> None:
-    calendar = NEW.with_delta(Delta(AGENCY, 5, 5, profile=Profile(1), rules_version=5))
+    calendar = NEW.with_delta(Delta(AGENCY, 5, 5, profile=replace(PROFILE, preparation_days=1), rules_version=5))
     assert calendar.shown is None
     assert calendar.is_parked
 
@@ -157,9 +160,10 @@ def test_a_removed_property_stays_gone_when_old_changes_come_again() -> None:
 
 def test_a_new_profile_and_rules_version_replace_the_old_ones() -> None:
     calendar = NEW.with_delta(created()).with_delta(change(2))
-    calendar = calendar.with_delta(Delta(AGENCY, 3, 3, profile=Profile(2), rules_version=3)).with_delta(change(4))
+    slower = replace(PROFILE, preparation_days=2)
+    calendar = calendar.with_delta(Delta(AGENCY, 3, 3, profile=slower, rules_version=3)).with_delta(change(4))
     assert calendar.shown is not None
-    assert (calendar.shown.profile, calendar.shown.rules_version) == (Profile(2), 3)
+    assert (calendar.shown.profile, calendar.shown.rules_version) == (slower, 3)
 
 
 def test_a_parked_property_waits_with_a_bounded_number_of_changes() -> None:
@@ -180,7 +184,7 @@ def test_ranges_of_the_past_are_forgotten_and_later_ones_are_kept() -> None:
 @st.composite
 def histories(draw: st.DrawFn) -> tuple[list[Delta], dict[int, CalendarState]]:
     """A property's life as commits of one to three versions, and the state after each commit."""
-    deltas, committed = [created()], {1: CalendarState(AGENCY, 1, 1, Profile(0))}
+    deltas, committed = [created()], {1: CalendarState(AGENCY, 1, 1, PROFILE)}
     for length in draw(st.lists(st.integers(1, 3), min_size=1, max_size=6)):
         reached = committed[max(committed)]
         last = reached.version + length

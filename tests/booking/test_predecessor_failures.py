@@ -17,6 +17,7 @@ import pytest_asyncio
 from availability.clients import Booking
 from availability.service.answers import Answers, Question
 from availability.service.cache import Cache
+from availability.service.reading import Reader
 from tests.booking.checks import assert_no_overlap
 from tests.booking.conftest import PARTITIONS, Ledger, night
 from tests.booking.predecessor_scene import GUEST, WRITERS, Client, dates, new_client, stay
@@ -54,7 +55,8 @@ async def test_availability_and_the_booking_post_agree_on_any_calendar(client: C
     answers = Counter[int]()
     async with Booking(client.served.address, SECRET) as upstream:
         for _ in range(12):
-            asked = Answers(Cache(PARTITIONS), upstream, 1000)
+            cache = Cache(PARTITIONS)
+            asked = Answers(cache, Reader(cache, upstream, 1000))
             first = chance.randrange(-3, 40)
             nights = range(first, first + chance.randint(1, 6))
             window = Question(UUID(house), night(nights.start), night(nights.stop))

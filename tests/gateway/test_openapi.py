@@ -58,6 +58,8 @@ POST /properties
 GET /properties
 GET /properties/{id}
 DELETE /properties/{id}
+GET /availability/calendar
+POST /availability/check
 POST /availability/blocks
 GET /availability/blocks
 GET /availability/blocks/{id}

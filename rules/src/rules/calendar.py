@@ -1,6 +1,6 @@
 """Turns a property's stored ranges into open nights, closed ranges and digests; the only place that does.
 
-Called by booking (alternatives, digests), availability (answers, digests) and channel-sync (pushes). A night n is open
+Called by booking (digests), availability (answers, digests) and channel-sync (pushes). A night n is open
 when `[n, n + 1 + preparation_days)` meets no active `occupied` range, so a gap too short for its preparation is closed
 everywhere. Nights are numbered from an origin date; bit i of a bitmap is the night `origin + i days`.
 """

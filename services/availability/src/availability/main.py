@@ -10,6 +10,8 @@ from availability.clients import Booking
 from availability.consumers import Tail
 from availability.service.answers import Answers
 from availability.service.cache import Cache
+from availability.service.checks import Checks
+from availability.service.reading import Reader
 from availability.service.resync import Resync
 from availability.settings import AvailabilitySettings
 from contracts.topics import owned_by
@@ -56,7 +58,9 @@ def build(settings: AvailabilitySettings, roles: frozenset[str]) -> FastAPI:
         readiness={"cache": cache_is_ready},
         domain_errors=api.DOMAIN_ERRORS,
     )
-    app.state.answers = Answers(cache, booking, settings.max_cache_lag_ms)
+    reader = Reader(cache, booking, settings.max_cache_lag_ms)
+    app.state.answers = Answers(cache, reader)
+    app.state.checks = Checks(cache, reader)
     return app
 
 

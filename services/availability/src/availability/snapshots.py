@@ -4,14 +4,18 @@ This service has no database: in place of a repository it has the compacted topi
 which carry `PropertySnapshot`.
 """
 
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, time
 from uuid import UUID
 
-from availability.domain.property_calendar import CalendarState, Delta, Profile
+from availability.domain.property_calendar import CalendarState, Delta, Pricing, Profile
+from contracts import values
 from contracts.booking_properties_v1 import PropertySnapshot
 from contracts.booking_reservations_v1 import InventoryChange, PropertyChange, PropertyDeleted
 from contracts.values import InventoryRange, PropertyProfile
 from rules.calendar import StoredRange
+from rules.quotes import DatedRate, Fees, LengthOfStayDiscount, Rates
+from rules.stay_rules import DatedStayRule, SellingConditions, StayRule, StayRules
 
 
 class ZonelessInstant(ValueError):
@@ -25,6 +29,8 @@ def state_of(snapshot: PropertySnapshot) -> CalendarState:
         version=snapshot.inventory_version,
         rules_version=snapshot.rules_version,
         profile=_profile(snapshot.profile),
+        rules=_rules(snapshot.stay_rules),
+        pricing=_pricing(snapshot.rates),
         ranges={found.range_id: _stored(found) for found in snapshot.ranges},
         is_gone=snapshot.gone,
     )
@@ -32,17 +38,22 @@ def state_of(snapshot: PropertySnapshot) -> CalendarState:
 
 def delta_of(change: InventoryChange, agency_id: UUID) -> Delta:
     """The calendar's part of a change; raises `ZonelessInstant`."""
-    property_change = change if isinstance(change, PropertyChange) else None
-    profile = property_change.profile if property_change is not None else None
-    return Delta(
+    delta = Delta(
         agency_id=agency_id,
         version=change.inventory_version,
         commit_version=change.commit_version,
         occupied=tuple(_stored(found) for found in change.occupied),
         released=frozenset(found.range_id for found in change.released),
-        profile=_profile(profile) if profile is not None else None,
-        rules_version=property_change.rules_version if property_change is not None else None,
         removes=isinstance(change, PropertyDeleted),
+    )
+    if not isinstance(change, PropertyChange):
+        return delta
+    return replace(
+        delta,
+        profile=_profile(change.profile) if change.profile is not None else None,
+        rules=_rules(change.stay_rules) if change.stay_rules is not None else None,
+        pricing=_pricing(change.rates) if change.rates is not None else None,
+        rules_version=change.rules_version,
     )
 
 
@@ -54,7 +65,51 @@ def instant(value: datetime) -> datetime:
 
 
 def _profile(profile: PropertyProfile) -> Profile:
-    return Profile(preparation_days=profile.preparation_days)
+    conditions = SellingConditions(
+        time_zone=profile.time_zone,
+        max_occupancy=profile.max_occupancy,
+        lead_time_hours=profile.lead_time_hours,
+        booking_window_days=profile.booking_window_days,
+        check_in_time=time.fromisoformat(profile.check_in_time),
+        active=profile.active,
+    )
+    location = profile.location
+    return Profile(
+        preparation_days=profile.preparation_days,
+        conditions=conditions,
+        currency=profile.currency,
+        location=(location.latitude, location.longitude) if location is not None else None,
+        amenities=frozenset(profile.amenities),
+    )
+
+
+def _rules(stay_rules: values.StayRules) -> StayRules:
+    return StayRules(
+        _rule(stay_rules.default),
+        {day: _rule(rule) for day, rule in stay_rules.weekday.items()},
+        tuple(DatedStayRule(entry.start_date, entry.end_date, _rule(entry)) for entry in stay_rules.dated),
+    )
+
+
+def _rule(rule: values.StayRule) -> StayRule:
+    return StayRule(
+        rule.min_stay_arrival,
+        rule.min_stay_through,
+        rule.max_stay,
+        rule.closed_to_arrival,
+        rule.closed_to_departure,
+        rule.stop_sell,
+    )
+
+
+def _pricing(rates: values.Rates) -> Pricing:
+    dated = tuple(DatedRate(entry.start_date, entry.end_date, entry.rate_minor) for entry in rates.dated)
+    tiers = rates.length_of_stay_discounts
+    discounts = tuple(LengthOfStayDiscount(tier.min_nights, tier.basis_points) for tier in tiers)
+    return Pricing(
+        Rates(rates.default_minor, rates.weekday_minor, dated),
+        Fees(rates.cleaning_fee_minor, rates.extra_guest_fee_minor, rates.included_guests, discounts),
+    )
 
 
 def _stored(found: InventoryRange) -> StoredRange:

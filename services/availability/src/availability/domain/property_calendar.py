@@ -10,6 +10,9 @@ from datetime import date
 from uuid import UUID
 
 from rules.calendar import StoredRange
+from rules.checks import Sellable
+from rules.quotes import Fees, Rates
+from rules.stay_rules import SellingConditions, SellingTerms, StayRules
 
 # Changes one property may wait with while it is parked or its commit is incomplete; beyond it they are forgotten and
 # the state of booking that ends the wait must reach further.
@@ -18,9 +21,21 @@ MAX_WAITING = 500
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """The parts of a property's profile that answers depend on."""
+    """The parts of a property's profile that answers depend on; `location` is (latitude, longitude) in degrees."""
 
     preparation_days: int
+    conditions: SellingConditions
+    currency: str
+    location: tuple[float, float] | None = None
+    amenities: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Pricing:
+    """What nights cost, and the fees beside."""
+
+    rates: Rates = field(default_factory=Rates)
+    fees: Fees = field(default_factory=Fees)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +46,17 @@ class CalendarState:
     version: int
     rules_version: int
     profile: Profile
+    rules: StayRules = field(default_factory=StayRules)
+    pricing: Pricing = field(default_factory=Pricing)
     ranges: Mapping[UUID, StoredRange] = field(default_factory=dict)
     is_gone: bool = False
+
+    @property
+    def sellable(self) -> Sellable:
+        """What a stay of the property is checked against."""
+        profile, pricing = self.profile, self.pricing
+        terms = SellingTerms(profile.conditions, self.rules, pricing.rates, pricing.fees, profile.currency)
+        return Sellable(terms, profile.preparation_days, tuple(self.ranges.values()))
 
     def after(self, delta: "Delta") -> "CalendarState":
         """The state at the version of `delta`, which must be the next one."""
@@ -43,6 +67,8 @@ class CalendarState:
             version=delta.version,
             rules_version=self.rules_version if delta.rules_version is None else delta.rules_version,
             profile=delta.profile or self.profile,
+            rules=self.rules if delta.rules is None else delta.rules,
+            pricing=delta.pricing or self.pricing,
             ranges=ranges,
             is_gone=self.is_gone or delta.removes,
         )
@@ -55,7 +81,10 @@ class CalendarState:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """One change. `commit_version` is the last version of the same commit; `released` are ids of stored ranges."""
+    """One change. `commit_version` is the last version of the same commit; `released` are ids of stored ranges.
+
+    A section (profile, rules, pricing) that did not change is None.
+    """
 
     agency_id: UUID
     version: int
@@ -63,6 +92,8 @@ class Delta:
     occupied: tuple[StoredRange, ...] = ()
     released: frozenset[UUID] = frozenset()
     profile: Profile | None = None
+    rules: StayRules | None = None
+    pricing: Pricing | None = None
     rules_version: int | None = None
     removes: bool = False
 

@@ -7,6 +7,7 @@ Called by the consumers (what arrived), by resync (what booking said) and by the
 import asyncio
 import time
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -52,6 +53,7 @@ class Cache:
         self._partitions = partitions
         self._calendars: dict[UUID, PropertyCalendar] = {}
         self._order: list[UUID] | None = None
+        self._of_agency: defaultdict[UUID, dict[UUID, None]] = defaultdict(dict)
         self._watermarks = Watermarks()
         self._losses: dict[int, int] = {}
         self._waiters: dict[UUID, set[tuple[int, asyncio.Future[None]]]] = {}
@@ -75,8 +77,11 @@ class Cache:
 
     def remove(self, property_id: UUID) -> None:
         """The property is no more; a question about it goes to booking."""
-        if self._calendars.pop(property_id, None) is not None:
+        calendar = self._calendars.pop(property_id, None)
+        if calendar is not None:
             self._order = None
+        if calendar is not None and calendar.shown is not None:
+            self._of_agency[calendar.shown.agency_id].pop(property_id, None)
 
     def distrust(self, property_id: UUID) -> None:
         """A record about this property could not be read: what it changed is asked of booking."""
@@ -137,6 +142,10 @@ class Cache:
         """What was last shown of a property, fresh or not; None for an unknown one."""
         calendar = self._calendars.get(property_id)
         return calendar.shown if calendar is not None else None
+
+    def of_agency(self, agency_id: UUID) -> tuple[UUID, ...]:
+        """The properties of an agency that were ever shown, in the order they were."""
+        return tuple(self._of_agency.get(agency_id, ()))
 
     def view(self, property_id: UUID) -> View | None:
         """What memory may answer of a property now; None when it is unknown, parked, or memory is not complete."""
@@ -224,6 +233,8 @@ class Cache:
         if property_id not in self._calendars:
             self._order = None
         self._calendars[property_id] = calendar
+        if calendar.shown is not None:
+            self._of_agency[calendar.shown.agency_id][property_id] = None
         if calendar.is_parked:
             self.want(property_id)
         for version, waiter in self._waiters.get(property_id, ()):

@@ -153,6 +153,7 @@ _CONFLICT = {
     "competing_source_ids": [_BOOKING_ID],
     "opened_at": "2026-03-02T10:00:00.000000Z",
 }
+_FRESHNESS = {"as_of": "2026-03-02T09:31:00.250000Z", "inventory_version": 2, "lag_ms": 180, "source": "cache"}
 _AVAILABILITY = {
     "property_id": _PROPERTY_ID,
     "from_date": "2026-07-01",
@@ -162,10 +163,60 @@ _AVAILABILITY = {
         {"start_date": "2026-07-03", "end_date": "2026-07-10", "kind": "reservation"},
         {"start_date": "2026-07-10", "end_date": "2026-07-11", "kind": "preparation"},
     ],
-    "as_of": "2026-03-02T09:31:00.250000Z",
-    "inventory_version": 2,
-    "lag_ms": 180,
-    "source": "cache",
+    **_FRESHNESS,
+}
+_CALENDAR = {
+    "from_date": "2026-07-09",
+    "to_date": "2026-07-11",
+    "items": [
+        {
+            "property_id": _PROPERTY_ID,
+            "currency": "EUR",
+            "days": [
+                {
+                    "date": "2026-07-09",
+                    "status": "closed",
+                    "can_arrive": False,
+                    "can_depart": False,
+                    "reasons": ["reservation"],
+                    "rate_minor": 12000,
+                    "min_stay_arrival": 3,
+                },
+                {
+                    "date": "2026-07-10",
+                    "status": "closed",
+                    "can_arrive": False,
+                    "can_depart": False,
+                    "reasons": ["preparation"],
+                    "rate_minor": 12000,
+                    "min_stay_arrival": 3,
+                },
+            ],
+            **_FRESHNESS,
+        }
+    ],
+    "as_of": _FRESHNESS["as_of"],
+    "lag_ms": _FRESHNESS["lag_ms"],
+}
+_STAY_CHECK = {"property_id": _PROPERTY_ID, **_STAY, "occupancy": _OCCUPANCY}
+_STAY_CHECKED = {
+    "property_id": _PROPERTY_ID,
+    **_STAY,
+    "bookable": False,
+    "violations": [{"code": "inventory_overlap", "date": "2026-07-03", "limit": "open", "actual": "reservation"}],
+    "alternatives": [
+        {
+            "property_id": _PROPERTY_ID,
+            "check_in": "2026-07-11",
+            "check_out": "2026-07-18",
+            "total_amount_minor": 84000,
+            "currency": "EUR",
+            "inventory_version": 2,
+        }
+    ],
+    "total_amount_minor": 84000,
+    "currency": "EUR",
+    **_FRESHNESS,
 }
 _CONNECTION = {
     "id": _CONNECTION_ID,
@@ -227,6 +278,9 @@ _INBOUND_REVISION = {
 
 EXAMPLES: dict[type[BaseModel], dict[str, Any]] = {
     availability.AvailabilityAnswer: _AVAILABILITY,
+    availability.CalendarAnswer: _CALENDAR,
+    availability.StayCheck: _STAY_CHECK,
+    availability.StayChecked: _STAY_CHECKED,
     booking.PropertyCreate: _PROPERTY_CREATE,
     booking.Property: _PROPERTY,
     booking.PropertyList: {"items": [_PROPERTY]},

@@ -1,33 +1,9 @@
-"""Entries of properties, their blocks and their availability."""
+"""Entries of properties and their blocks."""
 
-from contracts import availability_http_v1 as availability
 from contracts import booking_http_v1 as booking
 from contracts.problems import ProblemCode
-from gateway.api.table.route import DATE_TEXT, PAGE, PROPERTY_ID, UUID_TEXT, PublicRoute, Query
-from gateway.clients import AVAILABILITY, BOOKING
-
-AVAILABILITY_QUERY = (
-    Query("property_id", UUID_TEXT, "The property.", required=True),
-    Query("from_date", DATE_TEXT, "First night asked for.", required=True),
-    Query("to_date", DATE_TEXT, "Day after the last night; at most 365 days after `from_date`.", required=True),
-    Query(
-        "min_version",
-        {"type": "integer", "minimum": 0},
-        "The `inventory_version` of an own write: the answer is never older.",
-    ),
-)
-
-READ_AVAILABILITY = PublicRoute(
-    "read_availability",
-    "GET",
-    "/availability",
-    AVAILABILITY,
-    "/availability",
-    "What is occupied between two dates, and how fresh the answer is",
-    availability.AvailabilityAnswer,
-    query=AVAILABILITY_QUERY,
-    problems=(ProblemCode.NOT_FOUND,),
-)
+from gateway.api.table.route import PAGE, PROPERTY_ID, PublicRoute
+from gateway.clients import BOOKING
 
 ROUTES: tuple[PublicRoute, ...] = (
     PublicRoute(
