@@ -18,7 +18,13 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.errors import KafkaError
 
 from contracts.booking_properties_v1 import PropertySnapshot
-from contracts.booking_reservations_v1 import BlockCreated, InventoryChange, PropertyCreated, PropertyDeleted
+from contracts.booking_reservations_v1 import (
+    BlockCreated,
+    InventoryChange,
+    PropertyChanged,
+    PropertyCreated,
+    PropertyDeleted,
+)
 from contracts.topics import BOOKING_PROPERTIES, BOOKING_RESERVATIONS, PRODUCER_MAX_BYTES, Topic
 from contracts.values import DateRange, EventModel, InventoryRange, PropertyProfile, RangeKind, Rates, StayRules
 from runtime.kafka import partition_of
@@ -48,23 +54,24 @@ def taken(start: int, end: int, *, preparation_days: int = 0, expires_at: dateti
 
 @dataclass
 class PropertyInMaking:
-    """A property whose changes a test writes: it counts its versions and keeps its ranges."""
+    """A property whose changes a test writes: it counts its versions and keeps its ranges.
+
+    `more` are fields of its profile beside the usual ones.
+    """
 
     agency_id: UUID = field(default_factory=uuid.uuid4)
     id: UUID = field(default_factory=uuid.uuid4)
     preparation_days: int = 0
+    more: Mapping[str, Any] = field(default_factory=dict)
+    stay_rules: StayRules = field(default_factory=StayRules)
+    rates: Rates = field(default_factory=Rates)
     version: int = 0
     ranges: dict[UUID, InventoryRange] = field(default_factory=dict)
 
     @property
     def profile(self) -> PropertyProfile:
-        return PropertyProfile(
-            name="Casa",
-            time_zone="Europe/Lisbon",
-            currency="EUR",
-            max_occupancy=4,
-            preparation_days=self.preparation_days,
-        )
+        usual = {"name": "Casa", "time_zone": "Europe/Lisbon", "currency": "EUR", "max_occupancy": 4}
+        return PropertyProfile.model_validate({**usual, "preparation_days": self.preparation_days, **self.more})
 
     @property
     def partition(self) -> int:
@@ -79,8 +86,8 @@ class PropertyInMaking:
             commit_version=self.version,
             rules_version=self.version,
             profile=self.profile,
-            stay_rules=StayRules(),
-            rates=Rates(),
+            stay_rules=self.stay_rules,
+            rates=self.rates,
         )
 
     def block(self, start: int, end: int, *, last_of_commit: int | None = None) -> BlockCreated:
@@ -102,6 +109,17 @@ class PropertyInMaking:
             source="test",
         )
 
+    def changed(self, **sections: Any) -> PropertyChanged:
+        """A change of the property itself: the sections that changed."""
+        self.version += 1
+        return PropertyChanged(
+            property_id=self.id,
+            inventory_version=self.version,
+            commit_version=self.version,
+            rules_version=self.version,
+            **sections,
+        )
+
     def deleted(self) -> PropertyDeleted:
         """Its last change."""
         self.version += 1
@@ -120,6 +138,8 @@ class PropertyInMaking:
             inventory_version=self.version,
             rules_version=1,
             profile=self.profile,
+            stay_rules=self.stay_rules,
+            rates=self.rates,
             ranges=list(self.ranges.values()),
         )
 

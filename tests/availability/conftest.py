@@ -90,6 +90,7 @@ def replica_spec(name: str, bootstrap_servers: str, booking_url: str | None = No
         "KAFKA_BOOTSTRAP_SERVERS": bootstrap_servers,
         "KAFKA_PARTITIONS": str(PARTITIONS),
         "BOOKING_URL": booking_url or f"http://{HOST}:{free_port()}",
+        "VERSION_WAIT_MS": "500",  # a busy machine may need longer than a client has to wait
         **env,
     }
     return ProcessSpec(

@@ -56,7 +56,7 @@ async def test_availability_and_the_booking_post_agree_on_any_calendar(client: C
     async with Booking(client.served.address, SECRET) as upstream:
         for _ in range(12):
             cache = Cache(PARTITIONS)
-            asked = Answers(cache, Reader(cache, upstream, 1000))
+            asked = Answers(cache, Reader(cache, upstream, 1000, 50))
             first = chance.randrange(-3, 40)
             nights = range(first, first + chance.randint(1, 6))
             window = Question(UUID(house), night(nights.start), night(nights.stop))

@@ -58,7 +58,7 @@ def build(settings: AvailabilitySettings, roles: frozenset[str]) -> FastAPI:
         readiness={"cache": cache_is_ready},
         domain_errors=api.DOMAIN_ERRORS,
     )
-    reader = Reader(cache, booking, settings.max_cache_lag_ms)
+    reader = Reader(cache, booking, settings.max_cache_lag_ms, settings.version_wait_ms)
     app.state.answers = Answers(cache, reader)
     app.state.checks = Checks(cache, reader)
     return app

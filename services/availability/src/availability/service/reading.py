@@ -15,9 +15,6 @@ from availability.service.cache import Cache, View
 from availability.snapshots import instant
 from runtime.http_client import UpstreamUnavailable
 
-# How long a question that names a version waits for the cache before booking is asked.
-VERSION_WAIT_S = 0.05
-
 
 class PropertyUnknown(Exception):
     """There is no property with this id."""
@@ -43,12 +40,17 @@ class Reading:
 
 
 class Reader:
-    """Reads properties for one replica; `max_lag_ms` is where memory steps back behind booking."""
+    """Reads properties for one replica.
 
-    def __init__(self, cache: Cache, booking: Booking, max_lag_ms: int) -> None:
+    Memory steps back behind booking from a lag of `max_lag_ms` on, and `version_wait_ms` after it was asked for a
+    version it does not have.
+    """
+
+    def __init__(self, cache: Cache, booking: Booking, max_lag_ms: int, version_wait_ms: int) -> None:
         self._cache = cache
         self._booking = booking
         self._max_lag_ms = max_lag_ms
+        self._version_wait_s = version_wait_ms / 1000
 
     async def read(self, agency_id: UUID, property_id: UUID, min_version: int | None = None) -> Reading:
         """The property of an agency, no older than `min_version`.
@@ -74,7 +76,7 @@ class Reader:
         view = self._cache.view(property_id)
         if view is None or min_version is None or view.state.version >= min_version:
             return view
-        await self._cache.wait_for_version(property_id, min_version, VERSION_WAIT_S)
+        await self._cache.wait_for_version(property_id, min_version, self._version_wait_s)
         view = self._cache.view(property_id)
         return view if view is not None and view.state.version >= min_version else None
 
