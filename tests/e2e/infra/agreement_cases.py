@@ -33,7 +33,7 @@ STRETCHES: Mapping[str, Mapping[str, Any]] = {
     "taken": {},
 }
 ELSEWHERE = ("past", "lead_time", "booking_window", "max_occupancy", "inactive", "hold_not_active", "own_hold")
-PLAIN = "free"
+PLAIN, UNSOLD = "free", "inactive"
 THEMES = (*STRETCHES, *ELSEWHERE, *[PLAIN] * 10)
 EXPIRING_S = 1
 
@@ -137,11 +137,6 @@ async def _take_nights(place: Place, chance: random.Random) -> None:
 async def _hold(place: Place, first: int, nights: int, seconds: int) -> Reply:
     stay = {"check_in": str(day(first)), "check_out": str(day(first + nights))}
     return await place.agency.request("POST", "/holds", {"property_id": place.id, **stay, "expires_in_s": seconds})
-
-
-def themes_of(place: Place) -> list[str]:
-    """What stays at a property are about, in turn."""
-    return [theme for theme in THEMES if (theme == "inactive") is (not place.is_sold)]
 
 
 def draw(place: Place, theme: str, chance: random.Random) -> Case:
