@@ -19,6 +19,7 @@ from tests.availability.conftest import Replica, agency_token
 
 pytestmark = pytest.mark.stack
 
+SOME_ID, OTHER_ID = UUID(int=7), UUID(int=8)
 LISBON, CASCAIS, PORTO = (38.72, -9.14), (38.70, -9.42), (41.15, -8.61)
 
 
@@ -201,17 +202,17 @@ async def test_another_agencys_property_is_404_for_a_check(topics: BookingTopics
     [
         ("from_date=2031-05-01&to_date=2031-05-08", "property_id"),
         ("property_id=casa&from_date=2031-05-01&to_date=2031-05-08", "property_id.0"),
-        ("&".join(f"property_id={uuid.uuid4()}" for _ in range(1000)) + "&from_date=2031-05-01&to_date=2031-05-08",
-         "property_id"),
-        (f"property_id={uuid.uuid4()}&from_date=2031-05-08&to_date=2031-05-01", "to_date"),
-        (f"property_id={uuid.uuid4()}&from_date=2031-05-08&to_date=2031-05-08", "to_date"),
-        (f"property_id={uuid.uuid4()}&from_date=2031-05-08&to_date=2032-05-08", "to_date"),
-        (f"property_id={uuid.uuid4()}&from_date=NaN&to_date=2032-05-08", "from_date"),
-        (f"property_id={uuid.uuid4()}&to_date=2032-05-08", "from_date"),
-        (f"property_id={uuid.uuid4()}&from_date=2031-05-01&to_date=2031-05-08&min_version=7", "min_version"),
-        (f"property_id={uuid.uuid4()}&from_date=2031-05-01&to_date=2031-05-08&min_version={uuid.uuid4()}:7",
+        ("&".join([f"property_id={UUID(int=number)}" for number in range(1000)])
+         + "&from_date=2031-05-01&to_date=2031-05-08", "property_id"),
+        (f"property_id={SOME_ID}&from_date=2031-05-08&to_date=2031-05-01", "to_date"),
+        (f"property_id={SOME_ID}&from_date=2031-05-08&to_date=2031-05-08", "to_date"),
+        (f"property_id={SOME_ID}&from_date=2031-05-08&to_date=2032-05-08", "to_date"),
+        (f"property_id={SOME_ID}&from_date=NaN&to_date=2032-05-08", "from_date"),
+        (f"property_id={SOME_ID}&to_date=2032-05-08", "from_date"),
+        (f"property_id={SOME_ID}&from_date=2031-05-01&to_date=2031-05-08&min_version=7", "min_version"),
+        (f"property_id={SOME_ID}&from_date=2031-05-01&to_date=2031-05-08&min_version={OTHER_ID}:7",
          "min_version"),
-        (f"property_id={uuid.uuid4()}&from_date=2031-05-01&to_date=2031-05-08&min_version={uuid.uuid4()}:x",
+        (f"property_id={SOME_ID}&from_date=2031-05-01&to_date=2031-05-08&min_version={OTHER_ID}:x",
          "min_version"),
     ],
 )  # fmt: skip

@@ -30,11 +30,12 @@ STRETCHES: Mapping[str, Mapping[str, Any]] = {
     "max_stay": {"max_stay": 2},
     "no_rate": {},
     "free": {},
+    "held": {},
     "taken": {},
 }
 ELSEWHERE = ("past", "lead_time", "booking_window", "max_occupancy", "inactive", "hold_not_active", "own_hold")
 PLAIN, UNSOLD = "free", "inactive"
-THEMES = (*STRETCHES, *ELSEWHERE, *[PLAIN] * 10)
+THEMES = (*(name for name in STRETCHES if name != "held"), *ELSEWHERE, *[PLAIN] * 11)
 EXPIRING_S = 1
 
 
@@ -126,10 +127,10 @@ async def _take_nights(place: Place, chance: random.Random) -> None:
     for _ in range(3):
         first = FIRST_DAY + chance.randrange(STRETCH_DAYS * len(STRETCHES))
         place.heard(await agency.block(place.id, (day(first), day(first + 1))))
-    held = place.heard(await _hold(place, place.starts["free"] + 2, 2, 3600))
+    held = place.heard(await _hold(place, place.starts["held"] + 2, 2, 3600))
     if held.status == 201:
-        place.held.append((held.body["id"], place.starts["free"] + 2))
-    over = place.heard(await _hold(place, place.starts["free"], 1, EXPIRING_S))
+        place.held.append((held.body["id"], place.starts["held"] + 2))
+    over = place.heard(await _hold(place, place.starts[PLAIN], 1, EXPIRING_S))
     if over.status == 201:
         place.dead_holds.append(over.body["id"])
 
@@ -142,12 +143,14 @@ async def _hold(place: Place, first: int, nights: int, seconds: int) -> Reply:
 def draw(place: Place, theme: str, chance: random.Random) -> Case:
     """A stay that is likely to meet the rule of a theme."""
     nights, adults, hold_id = chance.randint(1, 3), chance.randint(1, MAX_OCCUPANCY), None
-    if theme in place.starts:
+    if theme == PLAIN:
+        first = place.starts[PLAIN] + chance.randrange(STRETCH_DAYS - nights)
+    elif theme in place.starts:
         first = place.starts[theme] + chance.randrange(STRETCH_DAYS)
         first -= nights if theme == "closed_to_departure" else 0
         nights = chance.randint(3, 5) if theme == "max_stay" else nights
     else:
-        first = place.starts[PLAIN] + chance.randrange(STRETCH_DAYS)
+        first = place.starts[PLAIN]
     match theme:
         case "past":
             first = -chance.randint(2, 9)
