@@ -52,21 +52,21 @@ class NightRun:
 
 def occupied_bits(ranges: Iterable[StoredRange], origin: date, nights: int, now: datetime) -> int:
     """Bitmap of the nights that meet an `occupied` range, overdue ones left out."""
-    bits = 0
-    for stored in ranges:
-        if stored.is_overdue(now):
-            continue
-        bits |= _span_bits(stored.occupied_start, stored.occupied_end, origin, nights)
-    return bits
+    return _bits(_spans(ranges, origin, now), nights)
 
 
 def open_bits(ranges: Iterable[StoredRange], preparation_days: int, origin: date, nights: int, now: datetime) -> int:
     """Bitmap of the open nights among the `nights` from `origin`."""
-    occupied = occupied_bits(ranges, origin, nights + preparation_days, now)
+    return ~closed_bits(_spans(ranges, origin, now), preparation_days, nights) & ((1 << nights) - 1)
+
+
+def closed_bits(spans: Iterable[tuple[int, int]], preparation_days: int, nights: int) -> int:
+    """Bitmap of the closed nights among `nights`; each span is an `occupied` range as numbers of nights, half-open."""
+    occupied = _bits(spans, nights + preparation_days)
     closed = 0
     for shift in range(preparation_days + 1):
         closed |= occupied >> shift
-    return ~closed & ((1 << nights) - 1)
+    return closed & ((1 << nights) - 1)
 
 
 def is_open(
@@ -104,7 +104,7 @@ def closed_ranges(
         first, last = max(stored.stay_start, start), min(stored.stay_end, end)
         if first < last:
             answer.append(ClosedRange(first, last, stored.kind))
-            named |= _span_bits(first, last, start, nights)
+            named |= _span_bits((first - start).days, (last - start).days, nights)
     rest = ~open_bits(active, preparation_days, start, nights, now) & ~named & ((1 << nights) - 1)
     answer += [
         ClosedRange(start + timedelta(days=first), start + timedelta(days=last), PREPARATION)
@@ -126,9 +126,21 @@ def digest(ranges: Iterable[StoredRange], after: date) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32]
 
 
-def _span_bits(first: date, last: date, origin: date, nights: int) -> int:
-    low = max((first - origin).days, 0)
-    high = min((last - origin).days, nights)
+def _spans(ranges: Iterable[StoredRange], origin: date, now: datetime) -> Iterator[tuple[int, int]]:
+    for stored in ranges:
+        if not stored.is_overdue(now):
+            yield (stored.occupied_start - origin).days, (stored.occupied_end - origin).days
+
+
+def _bits(spans: Iterable[tuple[int, int]], nights: int) -> int:
+    bits = 0
+    for first, last in spans:
+        bits |= _span_bits(first, last, nights)
+    return bits
+
+
+def _span_bits(first: int, last: int, nights: int) -> int:
+    low, high = max(first, 0), min(last, nights)
     return ((1 << (high - low)) - 1) << low if high > low else 0
 
 
