@@ -64,4 +64,4 @@ def test_a_list_takes_at_most_an_eighth_more_than_it_needs() -> None:
 def test_records_are_gathered_from_many_lists_at_once() -> None:
     arena = Arena(RECORD)
     one, other = arena.put(records([1, 2, 3])), arena.put(records([4, 5]))
-    assert list(arena.at(np.array([one + 2, other, one]))["start"]) == [3, 4, 1]
+    assert list(arena.field("start", np.array([one + 2, other, one]))) == [3, 4, 1]

@@ -5,6 +5,7 @@ out refers to the array: it moves when it grows.
 """
 
 from collections import defaultdict
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -53,9 +54,9 @@ class Arena:
         """A copy of a list."""
         return self._records[place : place + length].copy()
 
-    def at(self, places: NDArray[np.integer]) -> NDArray[np.void]:
-        """The records at these places, whatever lists they are of."""
-        found: NDArray[np.void] = self._records[places]
+    def field(self, name: str, places: NDArray[np.integer]) -> NDArray[Any]:
+        """One field of the records at these places, whatever lists they are of."""
+        found: NDArray[Any] = self._records[name][places]
         return found
 
     def _append(self, room: int) -> int:

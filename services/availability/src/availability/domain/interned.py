@@ -1,0 +1,53 @@
+"""Equal values once: what many properties share is kept one time, and a property has its number. Used by the store."""
+
+from array import array
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+Value = TypeVar("Value", bound=Hashable)
+
+
+class Interned(Generic[Value]):
+    """Values by number; a number is given to another value once nobody uses it any more."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[Value, int] = {}
+        self._values: list[Value | None] = []
+        self._uses = array("I")
+        self._free: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def take(self, value: Value) -> int:
+        """The number of a value, used once more."""
+        number = self._numbers.get(value)
+        if number is None:
+            number = self._new(value)
+        self._uses[number] += 1
+        return number
+
+    def give_back(self, number: int) -> None:
+        """A number is used once less."""
+        self._uses[number] -= 1
+        if self._uses[number] == 0:
+            del self._numbers[self[number]]
+            self._values[number] = None
+            self._free.append(number)
+
+    def __getitem__(self, number: int) -> Value:
+        value = self._values[number]
+        if value is None:
+            raise KeyError(number)
+        return value
+
+    def _new(self, value: Value) -> int:
+        if self._free:
+            number = self._free.pop()
+            self._values[number] = value
+        else:
+            number = len(self._values)
+            self._values.append(value)
+            self._uses.append(0)
+        self._numbers[value] = number
+        return number

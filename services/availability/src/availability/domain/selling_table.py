@@ -1,0 +1,299 @@
+"""What every property is sold by, by row: kept small, judged and priced for thousands of stays in one pass.
+
+Used by the property store. The rules themselves are those of `rules`: `terms` gives them back exactly, and `sellable`
+and `prices` are the same judgement over columns, which tests hold against `judge` and `quote`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from availability.domain.arena import Arena
+from availability.domain.interned import Interned
+from rules.quotes import DatedRate, Fees, Rates
+from rules.stay_rules import DatedStayRule, RequestedStay, SellingConditions, SellingTerms, StayRule, StayRules
+
+EPOCH = date(1999, 1, 1).toordinal()
+ANY_LENGTH = 2**15 - 1
+CLOSED_TO_ARRIVAL, CLOSED_TO_DEPARTURE, STOP_SELL = 1, 2, 4
+RULE = np.dtype([("start", "<u2"), ("end", "<u2"), ("stays", "<i2", (3,)), ("says", "u1"), ("flags", "u1")])
+"""A dated rule: `stays` are min_stay_arrival, min_stay_through and max_stay, 0 for what it does not say; `says` are the
+flags it says something about."""
+RATE = np.dtype([("start", "<u2"), ("end", "<u2"), ("rate", "<i8")])
+NO_RATE = -1
+
+Rows = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class _Levels:
+    """The rules below the dated ones."""
+
+    default: StayRule
+    weekday: tuple[tuple[int, StayRule], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _RateLevels:
+    """The rates below the dated ones."""
+
+    default_minor: int | None
+    weekday_minor: tuple[tuple[int, int], ...]
+
+
+class _Column:
+    """One value per row; grows with the rows. Nothing that is given out refers to it."""
+
+    def __init__(self, kind: DTypeLike, shape: tuple[int, ...] = ()) -> None:
+        self.values = np.zeros((1024, *shape), kind)
+
+    def make_room(self, row: int) -> None:
+        if row >= len(self.values):
+            size = max(row + 1, len(self.values) * 5 // 4)
+            self.values.resize((size, *self.values.shape[1:]), refcheck=False)
+
+
+class SellingTable:
+    """Terms by row."""
+
+    def __init__(self) -> None:
+        self._conditions: Interned[tuple[SellingConditions, str]] = Interned()
+        self._levels: Interned[_Levels] = Interned()
+        self._rate_levels: Interned[_RateLevels] = Interned()
+        self._fees: Interned[Fees] = Interned()
+        self._rules, self._rates = Arena(RULE), Arena(RATE)
+        self._columns: Mapping[str, _Column] = {
+            name: _Column("<u4") for name in ("conditions", "levels", "rate_levels", "fees", "rules_at", "rates_at")
+        } | {name: _Column("<u2") for name in ("rules", "rates")}
+        # Per number of `_levels` and `_rate_levels` what holds on each weekday.
+        self._stays = _Column("<i2", (7, 3))
+        self._flags = _Column("u1", (7,))
+        self._nightly = _Column("<i8", (7,))
+
+    def put(self, row: int, terms: SellingTerms) -> None:
+        """Keep the terms of a row that has none."""
+        for column in self._columns.values():
+            column.make_room(row)
+        rules, rates = terms.rules, terms.rates
+        levels = _Levels(rules.default, tuple(sorted(rules.weekday.items())))
+        rate_levels = _RateLevels(rates.default_minor, tuple(sorted(rates.weekday_minor.items())))
+        self._set(row, "conditions", self._conditions.take((terms.conditions, terms.currency)))
+        self._set(row, "levels", self._put_levels(levels))
+        self._set(row, "rate_levels", self._put_rate_levels(rate_levels))
+        self._set(row, "fees", self._fees.take(terms.fees))
+        self._set(row, "rules", len(rules.dated))
+        self._set(row, "rules_at", self._rules.put(_packed_rules(rules)))
+        self._set(row, "rates", len(rates.dated))
+        self._set(row, "rates_at", self._rates.put(_packed_rates(rates)))
+
+    def drop(self, row: int) -> None:
+        """Forget the terms of a row."""
+        self._conditions.give_back(self._get(row, "conditions"))
+        self._levels.give_back(self._get(row, "levels"))
+        self._rate_levels.give_back(self._get(row, "rate_levels"))
+        self._fees.give_back(self._get(row, "fees"))
+        self._rules.drop(self._get(row, "rules_at"), self._get(row, "rules"))
+        self._rates.drop(self._get(row, "rates_at"), self._get(row, "rates"))
+
+    def terms(self, row: int) -> SellingTerms:
+        """The terms of a row, as they were put."""
+        conditions, currency = self._conditions[self._get(row, "conditions")]
+        levels = self._levels[self._get(row, "levels")]
+        rate_levels = self._rate_levels[self._get(row, "rate_levels")]
+        rules = self._rules.get(self._get(row, "rules_at"), self._get(row, "rules"))
+        rates = self._rates.get(self._get(row, "rates_at"), self._get(row, "rates"))
+        return SellingTerms(
+            conditions,
+            StayRules(levels.default, dict(levels.weekday), _unpacked_rules(rules)),
+            Rates(rate_levels.default_minor, dict(rate_levels.weekday_minor), _unpacked_rates(rates)),
+            self._fees[self._get(row, "fees")],
+            currency,
+        )
+
+    def conditions(self, rows: Rows) -> NDArray[np.int64]:
+        """The number of each row's conditions, for `conditions_of`."""
+        found: NDArray[np.int64] = self._columns["conditions"].values[rows].astype(np.int64)
+        return found
+
+    def conditions_of(self, number: int) -> SellingConditions:
+        """The conditions with a number."""
+        return self._conditions[number][0]
+
+    def follows_rules(self, rows: Rows, stay: RequestedStay) -> Mask:
+        """Which rows' stay rules the stay breaks nothing of."""
+        nights = stay.nights
+        walk = _Walk(self._rules, self._columns["rules_at"].values[rows], self._columns["rules"].values[rows])
+        is_kept = np.ones(len(rows), bool)
+        for night in stay.dates:
+            stays, flags = self._on(rows, walk, night)
+            is_kept &= (stays[:, 1] <= nights) & (flags & STOP_SELL == 0)
+            if night == stay.check_in:
+                is_kept &= (stays[:, 0] <= nights) & (stays[:, 2] >= nights) & (flags & CLOSED_TO_ARRIVAL == 0)
+        _, flags = self._on(rows, walk, stay.check_out)
+        is_kept &= flags & CLOSED_TO_DEPARTURE == 0
+        return is_kept
+
+    def prices(self, rows: Rows, stay: RequestedStay) -> tuple[NDArray[np.int64], Mask, Mask]:
+        """The total of each row in minor units; whether each night has a rate; whether the row is priced at all."""
+        counts = self._columns["rates"].values[rows]
+        levels = self._nightly.values[self._columns["rate_levels"].values[rows]]
+        walk = _Walk(self._rates, self._columns["rates_at"].values[rows], counts)
+        has_any = (counts > 0) | (levels != NO_RATE).any(axis=1)
+        accommodation, is_whole = np.zeros(len(rows), np.int64), np.ones(len(rows), bool)
+        for night in stay.dates:
+            dated = walk.on(night)
+            rate = levels[:, night.weekday()]
+            rate = np.where(dated >= 0, self._rates.field("rate", dated), rate)
+            is_whole &= rate != NO_RATE
+            accommodation += rate
+        return self._with_fees(rows, accommodation, stay), is_whole, has_any
+
+    def _with_fees(self, rows: Rows, accommodation: NDArray[np.int64], stay: RequestedStay) -> NDArray[np.int64]:
+        numbers = self._columns["fees"].values[rows]
+        total = accommodation.copy()
+        for number in np.unique(numbers).tolist():
+            fees = self._fees[number]
+            places = numbers == number
+            tiers = [(tier.min_nights, tier.basis_points) for tier in fees.length_of_stay_discounts]
+            points = max((tier for tier in tiers if tier[0] <= stay.nights), default=(0, 0))[1]
+            extra = 0 if fees.included_guests is None else max(0, stay.persons - fees.included_guests)
+            total[places] -= (accommodation[places] * points + 5_000) // 10_000
+            total[places] += fees.cleaning_fee_minor + extra * stay.nights * fees.extra_guest_fee_minor
+        return total
+
+    def _on(self, rows: Rows, walk: "_Walk", day: date) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
+        """Stay lengths and flags in force on a date, each by itself: dated over weekday over default."""
+        levels, dated = self._columns["levels"].values[rows], walk.on(day)
+        stays = self._stays.values[levels, day.weekday()]
+        flags = self._flags.values[levels, day.weekday()]
+        is_dated = dated >= 0
+        if is_dated.any():
+            said = self._rules.field("stays", dated)
+            stays = np.where(is_dated[:, None] & (said > 0), said, stays)
+            says = np.where(is_dated, self._rules.field("says", dated), 0).astype(np.uint8)
+            flags = (flags & ~says) | (self._rules.field("flags", dated) & says)
+        return stays, flags
+
+    def _put_levels(self, levels: _Levels) -> int:
+        number = self._levels.take(levels)
+        for column in (self._stays, self._flags):
+            column.make_room(number)
+        rules = StayRules(levels.default, dict(levels.weekday))
+        for weekday in range(7):
+            rule = rules.rule_on(date(2024, 1, 1) + timedelta(days=weekday))  # a Monday
+            stays = (rule.min_stay_arrival or 0, rule.min_stay_through or 0, rule.max_stay or ANY_LENGTH)
+            self._stays.values[number, weekday] = stays
+            self._flags.values[number, weekday] = _flags(rule)[1]
+        return number
+
+    def _put_rate_levels(self, levels: _RateLevels) -> int:
+        number = self._rate_levels.take(levels)
+        self._nightly.make_room(number)
+        of_weekday = dict(levels.weekday_minor)
+        rates = [of_weekday.get(weekday, levels.default_minor) for weekday in range(7)]
+        self._nightly.values[number] = [NO_RATE if rate is None else rate for rate in rates]
+        return number
+
+    def _get(self, row: int, name: str) -> int:
+        return int(self._columns[name].values[row])
+
+    def _set(self, row: int, name: str, value: int) -> None:
+        self._columns[name].values[row] = value
+
+
+class _Walk:
+    """The dated entry of each row on one date after another: found by bisection once, then followed."""
+
+    def __init__(self, arena: Arena, places: NDArray[np.uint32], counts: NDArray[np.uint16]) -> None:
+        self._arena = arena
+        self._first = places.astype(np.int64)
+        self._counts = counts.astype(np.int64)
+        self._at: NDArray[np.int64] | None = None
+
+    def on(self, day: date) -> NDArray[np.int64]:
+        """The place of the entry that holds a date, -1 for none; dates must not go back."""
+        number = day.toordinal() - EPOCH
+        if self._at is None:
+            self._at = self._bisect(number)
+        else:  # entries are apart and a day long at least, so one step is enough for the day after
+            following = self._at + 1
+            is_there = following < self._counts
+            starts = self._arena.field("start", self._first + np.where(is_there, following, 0))
+            self._at = np.where(is_there & (starts <= number), following, self._at)
+        places = self._first + np.maximum(self._at, 0)
+        return np.where((self._at >= 0) & (self._arena.field("end", places) > number), places, -1)
+
+    def _bisect(self, number: int) -> NDArray[np.int64]:
+        low, high = np.zeros_like(self._counts), self._counts.copy()
+        while (is_open := low < high).any():
+            middle = (low + high) // 2
+            starts = self._arena.field("start", self._first + np.where(is_open, middle, 0))
+            is_before = is_open & (starts <= number)
+            low = np.where(is_before, middle + 1, low)
+            high = np.where(is_open & ~is_before, middle, high)
+        return low - 1
+
+
+def _flags(rule: StayRule) -> tuple[int, int]:
+    """Which flags a rule says something about, and which it sets."""
+    said = (
+        (CLOSED_TO_ARRIVAL, rule.closed_to_arrival),
+        (CLOSED_TO_DEPARTURE, rule.closed_to_departure),
+        (STOP_SELL, rule.stop_sell),
+    )
+    return sum(bit for bit, flag in said if flag is not None), sum(bit for bit, flag in said if flag)
+
+
+def _packed_rules(rules: StayRules) -> NDArray[np.void]:
+    return np.array(
+        [
+            (
+                entry.start_date.toordinal() - EPOCH,
+                entry.end_date.toordinal() - EPOCH,
+                (entry.rule.min_stay_arrival or 0, entry.rule.min_stay_through or 0, entry.rule.max_stay or 0),
+                *_flags(entry.rule),
+            )
+            for entry in rules.dated
+        ],
+        RULE,
+    )
+
+
+def _unpacked_rules(records: NDArray[np.void]) -> tuple[DatedStayRule, ...]:
+    def flag(bit: int, says: int, flags: int) -> bool | None:
+        return bool(flags & bit) if says & bit else None
+
+    return tuple(
+        DatedStayRule(
+            date.fromordinal(EPOCH + start),
+            date.fromordinal(EPOCH + end),
+            StayRule(
+                min_stay_arrival=stays[0] or None,
+                min_stay_through=stays[1] or None,
+                max_stay=stays[2] or None,
+                closed_to_arrival=flag(CLOSED_TO_ARRIVAL, says, flags),
+                closed_to_departure=flag(CLOSED_TO_DEPARTURE, says, flags),
+                stop_sell=flag(STOP_SELL, says, flags),
+            ),
+        )
+        for start, end, stays, says, flags in records.tolist()
+    )
+
+
+def _packed_rates(rates: Rates) -> NDArray[np.void]:
+    entries = rates.dated
+    return np.array(
+        [(one.start_date.toordinal() - EPOCH, one.end_date.toordinal() - EPOCH, one.rate_minor) for one in entries],
+        RATE,
+    )
+
+
+def _unpacked_rates(records: NDArray[np.void]) -> tuple[DatedRate, ...]:
+    return tuple(
+        DatedRate(date.fromordinal(EPOCH + start), date.fromordinal(EPOCH + end), rate)
+        for start, end, rate in records.tolist()
+    )
