@@ -29,6 +29,15 @@ def test_every_list_stays_what_it_was_last_stored_as(seed: int) -> None:
             model[name] = values
         elif chance.random() < 0.2:
             arena.drop(places.pop(name), len(model.pop(name)))
+        elif chance.random() < 0.4:
+            value = chance.randrange(60_000)
+            places[name] = arena.append(places[name], len(model[name]), (value, value % 4))
+            model[name].append(value)
+        elif chance.random() < 0.4 and model[name]:
+            at = chance.randrange(len(model[name]))
+            places[name] = arena.take_out(places[name], len(model[name]), at)
+            model[name][at] = model[name][-1]
+            model[name].pop()
         else:
             places[name] = arena.replace(places[name], len(model[name]), records(values))
             model[name] = values
@@ -65,3 +74,13 @@ def test_records_are_gathered_from_many_lists_at_once() -> None:
     arena = Arena(RECORD)
     one, other = arena.put(records([1, 2, 3])), arena.put(records([4, 5]))
     assert list(arena.field("start", np.array([one + 2, other, one]))) == [3, 4, 1]
+
+
+def test_a_record_is_found_where_it_begins_and_nowhere_else() -> None:
+    arena = Arena(RECORD)
+    place = arena.put(records([0x0102, 0x0200, 0x0001]))
+    for at, value in enumerate((0x0102, 0x0200, 0x0001)):
+        assert arena.find(place, 3, records([value]).tobytes()) == at
+    lying_across = arena.get(place, 3).tobytes()[1:4]
+    assert arena.find(place, 3, lying_across) is None
+    assert arena.find(place, 1, records([0x0001]).tobytes()) is None

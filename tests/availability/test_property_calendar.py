@@ -36,17 +36,17 @@ def change(version: int, commit_version: int | None = None, *, released: int | N
         version,
         commit_version or version,
         occupied=(night(version),),
-        released=frozenset() if released is None else frozenset({UUID(int=released)}),
+        released=() if released is None else (night(released),),
     )
 
 
 def state(version: int, nights: range | set[int]) -> CalendarState:
-    return CalendarState(AGENCY, version, 1, PROFILE, ranges={UUID(int=number): night(number) for number in nights})
+    return CalendarState(AGENCY, version, 1, PROFILE, ranges=tuple(map(night, nights)))
 
 
 def shown_nights(calendar: PropertyCalendar) -> set[int]:
     assert calendar.shown is not None
-    return {key.int for key in calendar.shown.ranges}
+    return {stored.range_id.int for stored in calendar.shown.ranges}
 
 
 def test_a_property_begins_with_the_sections_of_its_creation() -> None:
@@ -173,12 +173,6 @@ def test_a_parked_property_waits_with_a_bounded_number_of_changes() -> None:
         assert len(calendar.waiting) <= MAX_WAITING
     assert calendar.is_parked
     assert not calendar.with_state(state(calendar.heard, set())).is_parked
-
-
-def test_ranges_of_the_past_are_forgotten_and_later_ones_are_kept() -> None:
-    calendar = NEW.with_state(state(9, {2, 9})).without_past(DAY + timedelta(days=5))
-    assert shown_nights(calendar) == {9}
-    assert calendar.without_past(DAY) is calendar
 
 
 @st.composite

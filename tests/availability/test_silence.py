@@ -71,6 +71,6 @@ def _consumers() -> set[AIOKafkaConsumer]:
 
 
 async def _shown(cache: Cache, place: PropertyInMaking) -> None:
-    known = cache.known(place.id)
-    if known is None or known.version != place.version:
-        raise NotYet(f"{known}")
+    shown = cache.shown_version(place.id)
+    if shown != place.version:
+        raise NotYet(f"version {shown}")

@@ -37,9 +37,13 @@ class Booking:
         """Close the connections."""
         await self._http.__aexit__(exc_type, exc, tb)
 
-    async def state(self, property_id: UUID) -> PropertyState | None:
-        """The whole state of one property as the ledger has it now; None when there is no such property."""
-        answer = await self._get(f"/internal/properties/{property_id}/state", "", TIMEOUT_S)
+    async def state(self, property_id: UUID, since: date | None = None) -> PropertyState | None:
+        """The whole state of one property as the ledger has it now; None when there is no such property.
+
+        With `since` also what was taken of it from that date on, and is long past.
+        """
+        query = urlencode({"since": since.isoformat()}) if since is not None else ""
+        answer = await self._get(f"/internal/properties/{property_id}/state", query, TIMEOUT_S)
         if answer.status == 404:
             return None
         try:

@@ -22,6 +22,7 @@ from runtime.loops import Loops
 
 NAME = "availability"
 FORGET_INTERVAL_S = 3600.0
+ROLL_INTERVAL_S = 5.0
 
 
 def build(settings: AvailabilitySettings, roles: frozenset[str]) -> FastAPI:
@@ -43,6 +44,7 @@ def build(settings: AvailabilitySettings, roles: frozenset[str]) -> FastAPI:
             loops.keep(tail.run, "tail")
             loops.keep(resync.run_wanted, "resync of parked properties")
             loops.keep(resync.run_losses, "comparison with booking")
+            loops.every(ROLL_INTERVAL_S, cache.roll_window, "moving the window to a new day")
             loops.every(FORGET_INTERVAL_S, cache.forget_past, "forgetting past ranges")
             yield
         await letters.close()

@@ -31,7 +31,7 @@ def state_of(snapshot: PropertySnapshot) -> CalendarState:
         profile=_profile(snapshot.profile),
         rules=_rules(snapshot.stay_rules),
         pricing=_pricing(snapshot.rates),
-        ranges={found.range_id: _stored(found) for found in snapshot.ranges},
+        ranges=tuple(map(_stored, snapshot.ranges)),
         is_gone=snapshot.gone,
     )
 
@@ -43,7 +43,7 @@ def delta_of(change: InventoryChange, agency_id: UUID) -> Delta:
         version=change.inventory_version,
         commit_version=change.commit_version,
         occupied=tuple(_stored(found) for found in change.occupied),
-        released=frozenset(found.range_id for found in change.released),
+        released=tuple(map(_stored, change.released)),
         removes=isinstance(change, PropertyDeleted),
     )
     if not isinstance(change, PropertyChange):

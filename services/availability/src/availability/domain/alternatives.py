@@ -3,12 +3,13 @@
 Nothing here decides whether a stay can be booked: it lists what is worth asking `rules.checks`, nearest first.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from itertools import groupby
-from math import asin, cos, radians, sin, sqrt
-from uuid import UUID
+from math import isnan
+
+import numpy as np
+from numpy.typing import NDArray
 
 from rules.calendar import open_bits
 from rules.checks import Sellable
@@ -22,35 +23,33 @@ Place = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """Another property and how far it is, to a tenth of a kilometre; None when either has no location."""
+    """Which of the others it is and how far, to a tenth of a kilometre; None when either has no location."""
 
-    property_id: UUID
+    at: int
     distance_km: float | None
 
 
-def distance_km(one: Place, other: Place) -> float:
-    """Great-circle distance of two points (latitude, longitude) in degrees."""
-    latitude, longitude, other_latitude, other_longitude = map(radians, (*one, *other))
+def distances_km(here: Place, latitudes: NDArray[np.float64], longitudes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Great-circle distances of a point (latitude, longitude) to others, all in degrees; NaN for an unknown place."""
+    latitude, longitude = np.radians(here)
+    others, meridians = np.radians(latitudes), np.radians(longitudes)
     chord = (
-        sin((other_latitude - latitude) / 2) ** 2
-        + cos(latitude) * cos(other_latitude) * sin((other_longitude - longitude) / 2) ** 2
+        np.sin((others - latitude) / 2) ** 2
+        + np.cos(latitude) * np.cos(others) * np.sin((meridians - longitude) / 2) ** 2
     )
-    return 2 * EARTH_RADIUS_KM * asin(sqrt(min(1.0, chord)))
+    found: NDArray[np.float64] = 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.minimum(chord, 1.0)))
+    return found
 
 
-def neighbours(here: Place | None, others: Iterable[tuple[UUID, Place | None]]) -> Iterator[list[Neighbour]]:
-    """The other properties nearest first, those at one distance together; those without a location come last."""
-    found = [
-        Neighbour(key, round(distance_km(here, place), 1) if here is not None and place is not None else None)
-        for key, place in others
-    ]
-    found.sort(key=_by_distance)
-    for _, group in groupby(found, key=_by_distance):
-        yield list(group)
-
-
-def _by_distance(neighbour: Neighbour) -> float:
-    return float("inf") if neighbour.distance_km is None else neighbour.distance_km
+def neighbours(
+    here: Place | None, latitudes: NDArray[np.float64], longitudes: NDArray[np.float64], limit: int
+) -> list[Neighbour]:
+    """The nearest `limit` of other places, nearest first; those without a location come last."""
+    distances = np.full(len(latitudes), np.nan) if here is None else distances_km(here, latitudes, longitudes)
+    distances = np.round(distances, 1)
+    order = np.argsort(distances, kind="stable")[:limit]  # NaN comes last
+    found = zip(order.tolist(), distances[order].tolist(), strict=True)
+    return [Neighbour(at, None if isnan(distance) else distance) for at, distance in found]
 
 
 def earlier_stays(sellable: Sellable, stay: RequestedStay, today: date, now: datetime) -> Iterator[RequestedStay]:

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 FIRST_SIZE = 1024
-GROWTH = 1.25
+GROWTH_SHARE = 16
+"""A full array grows by this part of itself: the rest is memory that nobody uses."""
 
 
 class Arena:
@@ -29,11 +30,7 @@ class Arena:
 
     def put(self, records: NDArray[np.void]) -> int:
         """Store a new list; its place."""
-        room = room_for(len(records))
-        if room == 0:
-            return 0
-        free = self._free[room]
-        place = free.pop() if free else self._append(room)
+        place = self._take(room_for(len(records)))
         self._records[place : place + len(records)] = records
         return place
 
@@ -44,6 +41,35 @@ class Arena:
             return place
         self.drop(place, length)
         return self.put(records)
+
+    def append(self, place: int, length: int, record: tuple[int, ...]) -> int:
+        """Store one more record behind a list; its place, which may be another."""
+        if room_for(length) != room_for(length + 1):
+            longer = self._records[place : place + length].copy()
+            self.drop(place, length)
+            place = self._take(room_for(length + 1))
+            self._records[place : place + length] = longer
+        self._records[place + length] = record
+        return place
+
+    def take_out(self, place: int, length: int, at: int) -> int:
+        """Remove one record of a list, whose last record takes its turn; the place of the list."""
+        self._records[place + at] = self._records[place + length - 1]
+        if room_for(length) == room_for(length - 1):
+            return place
+        shorter = self._records[place : place + length - 1].copy()
+        self.drop(place, length)
+        return self.put(shorter)
+
+    def find(self, place: int, length: int, record: bytes) -> int | None:
+        """Where in a list a record is; None when it is not there."""
+        size, data = len(record), self._records[place : place + length].tobytes()
+        at = data.find(record)
+        while at >= 0:
+            if at % size == 0:
+                return at // size
+            at = data.find(record, at + 1)
+        return None
 
     def drop(self, place: int, length: int) -> None:
         """Give the room of a list back."""
@@ -59,11 +85,17 @@ class Arena:
         found: NDArray[Any] = self._records[name][places]
         return found
 
-    def _append(self, room: int) -> int:
+    def _take(self, room: int) -> int:
+        """A place with so much room."""
+        if room == 0:
+            return 0
+        if self._free[room]:
+            return self._free[room].pop()
         place, self._end = self._end, self._end + room
         if self._end > len(self._records):
             # Moves pages instead of copying them; safe because no view of the array is ever given out.
-            self._records.resize(max(self._end, int(len(self._records) * GROWTH)), refcheck=False)
+            size = len(self._records)
+            self._records.resize(max(self._end, size + size // GROWTH_SHARE), refcheck=False)
         return place
 
 

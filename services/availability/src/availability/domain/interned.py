@@ -27,6 +27,10 @@ class Interned(Generic[Value]):
         self._uses[number] += 1
         return number
 
+    def find(self, value: Value) -> int | None:
+        """The number of a value that is in use."""
+        return self._numbers.get(value)
+
     def give_back(self, number: int) -> None:
         """A number is used once less."""
         self._uses[number] -= 1

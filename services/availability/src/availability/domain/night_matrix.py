@@ -11,10 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 WINDOW_NIGHTS = 800
-SPARE_NIGHTS = 8
-"""Nights beyond the window that are kept too: a new day's last night is filled long before it is asked for."""
-RING = WINDOW_NIGHTS + SPARE_NIGHTS
-FIRST_ROWS = 4096
+STEP_ROWS = 8192
 BLOCK_ROWS = 65_536
 """Properties of one block: growing copies one block, at most six megabytes, never the whole."""
 
@@ -22,7 +19,7 @@ Bits = NDArray[np.uint8]
 
 
 class NightMatrix:
-    """Closed nights of `[first, first + RING)`, by row and night. A new row is open throughout."""
+    """Closed nights of `[first, first + WINDOW_NIGHTS)`, by row and night. A new row is open throughout."""
 
     def __init__(self, first: date) -> None:
         self._first = first.toordinal()
@@ -34,6 +31,11 @@ class NightMatrix:
         return date.fromordinal(self._first)
 
     @property
+    def blocks(self) -> int:
+        """How many blocks there are."""
+        return len(self._blocks)
+
+    @property
     def nbytes(self) -> int:
         """The memory of all blocks."""
         return sum(block.nbytes for block in self._blocks)
@@ -42,48 +44,83 @@ class NightMatrix:
         """Have a row; rows up to it are there as well."""
         number, within = divmod(row, BLOCK_ROWS)
         while len(self._blocks) <= number:
-            self._blocks.append(np.zeros((RING, FIRST_ROWS // 8), np.uint8))
+            self._blocks.append(np.zeros((WINDOW_NIGHTS, STEP_ROWS // 8), np.uint8))
         block = self._blocks[number]
         if within < block.shape[1] * 8:
             return
-        grown = np.zeros((RING, min(max(block.shape[1] * 2, within // 8 + 1), BLOCK_ROWS // 8)), np.uint8)
+        grown = np.zeros((WINDOW_NIGHTS, (within // STEP_ROWS + 1) * STEP_ROWS // 8), np.uint8)
         grown[:, : block.shape[1]] = block
         self._blocks[number] = grown
 
-    def put(self, row: int, closed: int) -> None:
-        """Set all nights of a row; bit i of `closed` is the night `first + i`."""
+    @property
+    def end(self) -> date:
+        """The first night that is not kept any more."""
+        return date.fromordinal(self._first + WINDOW_NIGHTS)
+
+    def put(self, row: int, closed: int, first: date, nights: int) -> None:
+        """Set the nights from `first` of a row, those outside the matrix left out; bit i of `closed` is `first + i`."""
+        skipped = max(self._first - first.toordinal(), 0)
+        begin = first.toordinal() + skipped
+        count = min(nights - skipped, self._first + WINDOW_NIGHTS - begin)
+        if count <= 0:
+            return
+        packed = (closed >> skipped & (1 << count) - 1).to_bytes(-(-count // 8), "little")
+        flags = np.unpackbits(np.frombuffer(packed, np.uint8), count=count, bitorder="little")
         number, within = divmod(row, BLOCK_ROWS)
-        column = self._blocks[number][:, within // 8]
-        bits = np.frombuffer(closed.to_bytes(RING // 8, "little"), np.uint8)
-        nights = np.roll(np.unpackbits(bits, bitorder="little"), self._first % RING)
         bit = np.uint8(1 << within % 8)
-        column[...] = (column & ~bit) | nights * bit
+        column = self._blocks[number][:, within // 8]
+        done = 0
+        for start, end in _stretches(begin, count):
+            part = column[start:end]
+            part[...] = (part & ~bit) | flags[done : done + end - start] * bit
+            done += end - start
+
+    def close(self, row: int, first: date, end: date) -> None:
+        """Close the nights `[first, end)` of a row, those outside the matrix left out."""
+        begin = max(first.toordinal(), self._first)
+        count = min(end.toordinal(), self._first + WINDOW_NIGHTS) - begin
+        number, within = divmod(row, BLOCK_ROWS)
+        column, bit = self._blocks[number][:, within // 8], np.uint8(1 << within % 8)
+        for start, stop in _stretches(begin, count):
+            column[start:stop] |= bit
 
     def get(self, row: int) -> int:
-        """All nights of a row, as `put` takes them."""
+        """All nights of a row: bit i is the night `first + i`."""
         number, within = divmod(row, BLOCK_ROWS)
         column = self._blocks[number][:, within // 8]
-        nights = np.roll(column >> np.uint8(within % 8) & np.uint8(1), -(self._first % RING))
+        nights = np.roll(column >> np.uint8(within % 8) & np.uint8(1), -(self._first % WINDOW_NIGHTS))
         return int.from_bytes(np.packbits(nights, bitorder="little").tobytes(), "little")
 
-    def closed_in(self, first: date, nights: int) -> Iterator[Bits]:
-        """Per block, which rows have a closed night among the `nights` from `first`: a bit per row, least significant
+    def closed_in(self, number: int, first: date, nights: int) -> Bits:
+        """Which rows of a block have a closed night among the `nights` from `first`: a bit per row, least significant
         first. All nights must be kept.
         """
         begin = first.toordinal()
-        if begin < self._first or begin + nights > self._first + RING:
+        if begin < self._first or begin + nights > self._first + WINDOW_NIGHTS:
             raise ValueError("nights outside the matrix")
-        start, end = begin % RING, (begin + nights - 1) % RING + 1
-        for block in self._blocks:
-            if start < end:
-                yield np.bitwise_or.reduce(block[start:end], axis=0)
-            else:
-                yield np.bitwise_or.reduce(block[start:], axis=0) | np.bitwise_or.reduce(block[:end], axis=0)
+        block, parts = self._blocks[number], list(_stretches(begin, nights))
+        closed: Bits = np.bitwise_or.reduce(block[slice(*parts[0])], axis=0)
+        for start, end in parts[1:]:
+            closed |= np.bitwise_or.reduce(block[start:end], axis=0)
+        return closed
 
     def roll(self, first: date) -> None:
-        """Keep the nights from a later day on; the new last ones are open until rows are put again."""
-        steps = min(first.toordinal() - self._first, RING)
-        for step in range(steps):
+        """Keep the nights from another day on; those that were not kept before are open until rows are put again."""
+        steps = first.toordinal() - self._first
+        dropped = range(self._first, first.toordinal()) if steps > 0 else range(first.toordinal(), self._first)
+        for day in dropped[:WINDOW_NIGHTS]:
             for block in self._blocks:
-                block[(self._first + step) % RING] = 0
-        self._first = max(self._first, first.toordinal())
+                block[day % WINDOW_NIGHTS] = 0
+        self._first = first.toordinal()
+
+
+def _stretches(begin: int, count: int) -> Iterator[tuple[int, int]]:
+    """Where in the ring so many nights from a day's number on are."""
+    if count <= 0:
+        return
+    start, end = begin % WINDOW_NIGHTS, (begin + count - 1) % WINDOW_NIGHTS + 1
+    if start < end:
+        yield start, end
+    else:
+        yield start, WINDOW_NIGHTS
+        yield 0, end

@@ -6,6 +6,7 @@ answer never names one. Holds and pending stays, whose end and holder count, and
 
 from collections.abc import Iterable, Sequence
 from datetime import date
+from struct import Struct
 from uuid import UUID
 
 import numpy as np
@@ -18,36 +19,34 @@ RECORD = np.dtype([("start", "<u2"), ("nights", "<u2"), ("extra", "u1"), ("kind"
 EPOCH = date(1999, 1, 1).toordinal()
 NO_ID = UUID(int=0)
 KINDS = ("reservation", "block", "conflict")
+NUMBERS = {kind: number for number, kind in enumerate(KINDS)}
+LAYOUT = Struct("<HHBB")
 
 Records = NDArray[np.void]
 
 
 def is_packable(stored: StoredRange) -> bool:
     """Whether a range can be kept in a record."""
-    return (
-        stored.expires_at is None
-        and stored.kind in KINDS
-        and stored.occupied_start == stored.stay_start
-        and 0 <= stored.stay_start.toordinal() - EPOCH < 2**16
-        and 0 < (stored.stay_end - stored.stay_start).days < 2**16
-        and 0 <= (stored.occupied_end - stored.stay_end).days < 2**8
-    )
+    if stored.expires_at is not None or stored.kind not in NUMBERS or stored.occupied_start != stored.stay_start:
+        return False
+    start, nights, extra, _ = record_of(stored)
+    return 0 <= start < 2**16 and 0 < nights < 2**16 and 0 <= extra < 2**8
+
+
+def record_of(stored: StoredRange) -> tuple[int, int, int, int]:
+    """The record of a range that is packable."""
+    start, end = stored.stay_start.toordinal(), stored.stay_end.toordinal()
+    return start - EPOCH, end - start, stored.occupied_end.toordinal() - end, NUMBERS[stored.kind]
 
 
 def pack(ranges: Iterable[StoredRange]) -> Records:
     """The records of ranges that are packable."""
-    return np.array(
-        [
-            (
-                stored.stay_start.toordinal() - EPOCH,
-                (stored.stay_end - stored.stay_start).days,
-                (stored.occupied_end - stored.stay_end).days,
-                KINDS.index(stored.kind),
-            )
-            for stored in ranges
-        ],
-        RECORD,
-    )
+    return np.array([record_of(stored) for stored in ranges], RECORD)
+
+
+def bytes_of(stored: StoredRange) -> bytes:
+    """The record of a range that is packable, as it lies in memory."""
+    return LAYOUT.pack(*record_of(stored))
 
 
 def unpack(records: Records) -> list[StoredRange]:
@@ -64,16 +63,6 @@ def meeting(records: Records, start: date, end: date) -> Records:
     """Those whose occupied nights meet `[start, end)`."""
     first = start.toordinal() - EPOCH
     return records[(records["start"] < end.toordinal() - EPOCH) & (_ends(records) > first)]
-
-
-def without(records: Records, released: Records) -> Records:
-    """What is left once these are taken out, of equal ones as many as are released; one not there is ignored."""
-    kept = np.ones(len(records), bool)
-    for record in released:
-        (places,) = np.nonzero(kept & (records == record))
-        if len(places):
-            kept[places[0]] = False
-    return records[kept]
 
 
 def without_past(records: Records, day: date) -> Records:

@@ -4,7 +4,6 @@ A change is shown when it is the next version and its commit is complete. A gap 
 it until a whole state that reaches the gap arrives. Every step returns a new calendar; none can fail.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
 from uuid import UUID
@@ -40,7 +39,10 @@ class Pricing:
 
 @dataclass(frozen=True, slots=True)
 class CalendarState:
-    """One property as committed at `version`; `ranges` are its active stored ranges by id."""
+    """One property as committed at `version`; `ranges` are its active stored ranges, in any order.
+
+    The ids of a range may be unknown (nil): no two active ranges of a property overlap, so its nights say which it is.
+    """
 
     agency_id: UUID
     version: int
@@ -48,20 +50,24 @@ class CalendarState:
     profile: Profile
     rules: StayRules = field(default_factory=StayRules)
     pricing: Pricing = field(default_factory=Pricing)
-    ranges: Mapping[UUID, StoredRange] = field(default_factory=dict)
+    ranges: tuple[StoredRange, ...] = ()
     is_gone: bool = False
+
+    @property
+    def terms(self) -> SellingTerms:
+        """What the property is sold by."""
+        profile, pricing = self.profile, self.pricing
+        return SellingTerms(profile.conditions, self.rules, pricing.rates, pricing.fees, profile.currency)
 
     @property
     def sellable(self) -> Sellable:
         """What a stay of the property is checked against."""
-        profile, pricing = self.profile, self.pricing
-        terms = SellingTerms(profile.conditions, self.rules, pricing.rates, pricing.fees, profile.currency)
-        return Sellable(terms, profile.preparation_days, tuple(self.ranges.values()))
+        return Sellable(self.terms, self.profile.preparation_days, self.ranges)
 
     def after(self, delta: "Delta") -> "CalendarState":
         """The state at the version of `delta`, which must be the next one."""
-        ranges = {key: stored for key, stored in self.ranges.items() if key not in delta.released}
-        ranges |= {stored.range_id: stored for stored in delta.occupied}
+        released = {nights_of(stored) for stored in delta.released}
+        kept = (stored for stored in self.ranges if nights_of(stored) not in released)
         return CalendarState(
             agency_id=self.agency_id,
             version=delta.version,
@@ -69,19 +75,19 @@ class CalendarState:
             profile=delta.profile or self.profile,
             rules=self.rules if delta.rules is None else delta.rules,
             pricing=delta.pricing or self.pricing,
-            ranges=ranges,
+            ranges=(*kept, *delta.occupied),
             is_gone=self.is_gone or delta.removes,
         )
 
-    def without_past(self, day: date) -> "CalendarState":
-        """The same state without the ranges that ended on `day` or before."""
-        ranges = {key: stored for key, stored in self.ranges.items() if stored.occupied_end > day}
-        return self if len(ranges) == len(self.ranges) else replace(self, ranges=ranges)
+
+def nights_of(stored: StoredRange) -> tuple[str, date, date]:
+    """What tells an active range from the others of its property."""
+    return stored.kind, stored.occupied_start, stored.occupied_end
 
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """One change. `commit_version` is the last version of the same commit; `released` are ids of stored ranges.
+    """One change. `commit_version` is the last version of the same commit; `released` are stored ranges.
 
     A section (profile, rules, pricing) that did not change is None.
     """
@@ -90,12 +96,18 @@ class Delta:
     version: int
     commit_version: int
     occupied: tuple[StoredRange, ...] = ()
-    released: frozenset[UUID] = frozenset()
+    released: tuple[StoredRange, ...] = ()
     profile: Profile | None = None
     rules: StayRules | None = None
     pricing: Pricing | None = None
     rules_version: int | None = None
     removes: bool = False
+
+    @property
+    def changes_nights_only(self) -> bool:
+        """True for a commit of its own that leaves the property's terms as they are."""
+        sections = (self.profile, self.rules, self.pricing, self.rules_version)
+        return self.commit_version <= self.version and not self.removes and sections == (None, None, None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,11 +158,6 @@ class PropertyCalendar:
     def distrusted(self) -> "PropertyCalendar":
         """After a change that could not be read: nothing is shown until a whole state arrives."""
         return PropertyCalendar(self.partition)
-
-    def without_past(self, day: date) -> "PropertyCalendar":
-        """The same calendar without the shown ranges that ended on `day` or before."""
-        shown = self.shown.without_past(day) if self.shown is not None else None
-        return self if shown is self.shown else replace(self, shown=shown)
 
     def _settled(self) -> "PropertyCalendar":
         """Shows every complete commit that continues what is shown."""

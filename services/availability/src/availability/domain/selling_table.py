@@ -4,18 +4,19 @@ Used by the property store. The rules themselves are those of `rules`: `terms` g
 and `prices` are the same judgement over columns, which tests hold against `judge` and `quote`.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from availability.domain.arena import Arena
+from availability.domain.columns import Columns
 from availability.domain.interned import Interned
 from rules.quotes import DatedRate, Fees, Rates
 from rules.stay_rules import DatedStayRule, RequestedStay, SellingConditions, SellingTerms, StayRule, StayRules
 
+MONDAY = date(2024, 1, 1)
 EPOCH = date(1999, 1, 1).toordinal()
 ANY_LENGTH = 2**15 - 1
 CLOSED_TO_ARRIVAL, CLOSED_TO_DEPARTURE, STOP_SELL = 1, 2, 4
@@ -45,18 +46,6 @@ class _RateLevels:
     weekday_minor: tuple[tuple[int, int], ...]
 
 
-class _Column:
-    """One value per row; grows with the rows. Nothing that is given out refers to it."""
-
-    def __init__(self, kind: DTypeLike, shape: tuple[int, ...] = ()) -> None:
-        self.values = np.zeros((1024, *shape), kind)
-
-    def make_room(self, row: int) -> None:
-        if row >= len(self.values):
-            size = max(row + 1, len(self.values) * 5 // 4)
-            self.values.resize((size, *self.values.shape[1:]), refcheck=False)
-
-
 class SellingTable:
     """Terms by row."""
 
@@ -66,18 +55,22 @@ class SellingTable:
         self._rate_levels: Interned[_RateLevels] = Interned()
         self._fees: Interned[Fees] = Interned()
         self._rules, self._rates = Arena(RULE), Arena(RATE)
-        self._columns: Mapping[str, _Column] = {
-            name: _Column("<u4") for name in ("conditions", "levels", "rate_levels", "fees", "rules_at", "rates_at")
-        } | {name: _Column("<u2") for name in ("rules", "rates")}
+        self._columns = Columns(
+            **dict.fromkeys(("conditions", "levels", "rate_levels", "fees", "rules_at", "rates_at"), "<u4"),
+            **dict.fromkeys(("rules", "rates"), "<u2"),
+        )
         # Per number of `_levels` and `_rate_levels` what holds on each weekday.
-        self._stays = _Column("<i2", (7, 3))
-        self._flags = _Column("u1", (7,))
-        self._nightly = _Column("<i8", (7,))
+        self._stay_levels = Columns(stays=("<i2", (7, 3)), flags=("u1", (7,)))
+        self._nightly = Columns(rate=("<i8", (7,)))
+
+    @property
+    def nbytes(self) -> int:
+        """The memory of the columns and dated entries, used or not."""
+        return self._columns.nbytes + self._rules.nbytes + self._rates.nbytes
 
     def put(self, row: int, terms: SellingTerms) -> None:
         """Keep the terms of a row that has none."""
-        for column in self._columns.values():
-            column.make_room(row)
+        self._columns.make_room(row)
         rules, rates = terms.rules, terms.rates
         levels = _Levels(rules.default, tuple(sorted(rules.weekday.items())))
         rate_levels = _RateLevels(rates.default_minor, tuple(sorted(rates.weekday_minor.items())))
@@ -116,8 +109,7 @@ class SellingTable:
 
     def conditions(self, rows: Rows) -> NDArray[np.int64]:
         """The number of each row's conditions, for `conditions_of`."""
-        found: NDArray[np.int64] = self._columns["conditions"].values[rows].astype(np.int64)
-        return found
+        return self._columns.at("conditions", rows).astype(np.int64)
 
     def conditions_of(self, number: int) -> SellingConditions:
         """The conditions with a number."""
@@ -126,7 +118,7 @@ class SellingTable:
     def follows_rules(self, rows: Rows, stay: RequestedStay) -> Mask:
         """Which rows' stay rules the stay breaks nothing of."""
         nights = stay.nights
-        walk = _Walk(self._rules, self._columns["rules_at"].values[rows], self._columns["rules"].values[rows])
+        walk = _Walk(self._rules, self._columns.at("rules_at", rows), self._columns.at("rules", rows))
         is_kept = np.ones(len(rows), bool)
         for night in stay.dates:
             stays, flags = self._on(rows, walk, night)
@@ -139,9 +131,9 @@ class SellingTable:
 
     def prices(self, rows: Rows, stay: RequestedStay) -> tuple[NDArray[np.int64], Mask, Mask]:
         """The total of each row in minor units; whether each night has a rate; whether the row is priced at all."""
-        counts = self._columns["rates"].values[rows]
-        levels = self._nightly.values[self._columns["rate_levels"].values[rows]]
-        walk = _Walk(self._rates, self._columns["rates_at"].values[rows], counts)
+        counts = self._columns.at("rates", rows)
+        levels = self._nightly.at("rate", self._columns.at("rate_levels", rows))
+        walk = _Walk(self._rates, self._columns.at("rates_at", rows), counts)
         has_any = (counts > 0) | (levels != NO_RATE).any(axis=1)
         accommodation, is_whole = np.zeros(len(rows), np.int64), np.ones(len(rows), bool)
         for night in stay.dates:
@@ -153,7 +145,7 @@ class SellingTable:
         return self._with_fees(rows, accommodation, stay), is_whole, has_any
 
     def _with_fees(self, rows: Rows, accommodation: NDArray[np.int64], stay: RequestedStay) -> NDArray[np.int64]:
-        numbers = self._columns["fees"].values[rows]
+        numbers = self._columns.at("fees", rows)
         total = accommodation.copy()
         for number in np.unique(numbers).tolist():
             fees = self._fees[number]
@@ -167,9 +159,9 @@ class SellingTable:
 
     def _on(self, rows: Rows, walk: "_Walk", day: date) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
         """Stay lengths and flags in force on a date, each by itself: dated over weekday over default."""
-        levels, dated = self._columns["levels"].values[rows], walk.on(day)
-        stays = self._stays.values[levels, day.weekday()]
-        flags = self._flags.values[levels, day.weekday()]
+        levels, dated = self._columns.at("levels", rows), walk.on(day)
+        stays = self._stay_levels.at("stays", levels)[:, day.weekday()]
+        flags = self._stay_levels.at("flags", levels)[:, day.weekday()]
         is_dated = dated >= 0
         if is_dated.any():
             said = self._rules.field("stays", dated)
@@ -180,14 +172,11 @@ class SellingTable:
 
     def _put_levels(self, levels: _Levels) -> int:
         number = self._levels.take(levels)
-        for column in (self._stays, self._flags):
-            column.make_room(number)
+        self._stay_levels.make_room(number)
         rules = StayRules(levels.default, dict(levels.weekday))
-        for weekday in range(7):
-            rule = rules.rule_on(date(2024, 1, 1) + timedelta(days=weekday))  # a Monday
-            stays = (rule.min_stay_arrival or 0, rule.min_stay_through or 0, rule.max_stay or ANY_LENGTH)
-            self._stays.values[number, weekday] = stays
-            self._flags.values[number, weekday] = _flags(rule)[1]
+        on_weekday = [rules.rule_on(MONDAY + timedelta(days=weekday)) for weekday in range(7)]
+        self._stay_levels.set("stays", number, [_stays(rule, ANY_LENGTH) for rule in on_weekday])
+        self._stay_levels.set("flags", number, [_flags(rule)[1] for rule in on_weekday])
         return number
 
     def _put_rate_levels(self, levels: _RateLevels) -> int:
@@ -195,14 +184,15 @@ class SellingTable:
         self._nightly.make_room(number)
         of_weekday = dict(levels.weekday_minor)
         rates = [of_weekday.get(weekday, levels.default_minor) for weekday in range(7)]
-        self._nightly.values[number] = [NO_RATE if rate is None else rate for rate in rates]
+        self._nightly.set("rate", number, [NO_RATE if rate is None else rate for rate in rates])
         return number
 
     def _get(self, row: int, name: str) -> int:
-        return int(self._columns[name].values[row])
+        number: int = self._columns.get(name, row)
+        return number
 
     def _set(self, row: int, name: str, value: int) -> None:
-        self._columns[name].values[row] = value
+        self._columns.set(name, row, value)
 
 
 class _Walk:
@@ -238,6 +228,10 @@ class _Walk:
         return low - 1
 
 
+def _stays(rule: StayRule, any_length: int) -> tuple[int, int, int]:
+    return rule.min_stay_arrival or 0, rule.min_stay_through or 0, rule.max_stay or any_length
+
+
 def _flags(rule: StayRule) -> tuple[int, int]:
     """Which flags a rule says something about, and which it sets."""
     said = (
@@ -254,7 +248,7 @@ def _packed_rules(rules: StayRules) -> NDArray[np.void]:
             (
                 entry.start_date.toordinal() - EPOCH,
                 entry.end_date.toordinal() - EPOCH,
-                (entry.rule.min_stay_arrival or 0, entry.rule.min_stay_through or 0, entry.rule.max_stay or 0),
+                _stays(entry.rule, 0),
                 *_flags(entry.rule),
             )
             for entry in rules.dated

@@ -7,8 +7,8 @@ from datetime import date
 from uuid import UUID
 
 from availability.service.cache import Cache
-from availability.service.reading import Reader, Reading
-from rules.calendar import ClosedRange, closed_ranges, digest
+from availability.service.reading import Reader, Reading, Window
+from rules.calendar import ClosedRange, closed_ranges
 from rules.days import DayStatus, day_statuses
 
 # Digests computed at a stretch; each is a hash over a property's ranges.
@@ -71,7 +71,8 @@ class Answers:
 
     async def availability(self, agency_id: UUID, question: Question) -> Availability:
         """Which nights of one property are closed, and why."""
-        reading = await self._reader.read(agency_id, question.property_id, question.min_version)
+        window = Window(question.from_date, question.to_date)
+        reading = await self._reader.read(agency_id, question.property_id, question.min_version, window)
         sellable = reading.state.sellable
         closed = closed_ranges(
             sellable.ranges, sellable.preparation_days, question.from_date, question.to_date, reading.now
@@ -81,8 +82,10 @@ class Answers:
     async def calendar(self, agency_id: UUID, question: CalendarQuestion) -> list[PropertyDays]:
         """Every date of several properties with all that limits it, in the order asked for."""
         found = []
+        window = Window(question.from_date, question.to_date, needs_all=True)
         for property_id in question.property_ids:
-            reading = await self._reader.read(agency_id, property_id, question.min_versions.get(property_id))
+            min_version = question.min_versions.get(property_id)
+            reading = await self._reader.read(agency_id, property_id, min_version, window)
             days = day_statuses(reading.state.sellable, question.from_date, question.to_date, reading.now)
             found.append(PropertyDays(property_id, days, reading))
             await asyncio.sleep(0)
@@ -90,11 +93,10 @@ class Answers:
 
     async def digests(self, after: date, cursor: UUID | None, limit: int) -> list[Fingerprint]:
         """Up to `limit` digests of the properties this replica vouches for, in id order beyond `cursor`."""
-        found: list[Fingerprint] = []
-        for property_id, state in self._cache.trusted(cursor):
-            found.append(Fingerprint(property_id, state.version, digest(state.ranges.values(), after)))
-            if len(found) == limit:
-                break
-            if len(found) % DIGESTS_AT_A_STRETCH == 0:
+        found = []
+        for count, property_id in enumerate(self._cache.trusted(cursor, limit), start=1):
+            if (shown := self._cache.fingerprint(property_id, after)) is not None:
+                found.append(Fingerprint(property_id, *shown))
+            if count % DIGESTS_AT_A_STRETCH == 0:
                 await asyncio.sleep(0)
         return found

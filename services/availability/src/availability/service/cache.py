@@ -1,35 +1,37 @@
-"""The state of this process: every property's calendar, the watermarks, and what may be answered from memory.
+"""The state of this process: every property, the watermarks, and what may be answered from memory.
 
-Called by the consumers (what arrived), by resync (what booking said) and by the answers. Nothing here awaits but
-`wait_for_version`, so each change is seen whole or not at all.
+Called by the consumers (what arrived), by resync (what booking said) and by the answers. What arrives is applied
+without an await, so each change is seen whole or not at all.
 """
 
 import asyncio
 import time
-from bisect import bisect_right
-from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from operator import attrgetter
+from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
-from availability.domain.property_calendar import CalendarState, PropertyCalendar
+import numpy as np
+
+from availability.domain.night_matrix import WINDOW_NIGHTS
+from availability.domain.property_calendar import CalendarState, Delta, PropertyCalendar
+from availability.domain.property_store import PropertyStore
+from availability.domain.range_table import RangeMissing
 from availability.domain.watermarks import Watermarks
 from availability.snapshots import delta_of, instant, state_of
 from contracts.booking_http_v1 import PropertyState
 from contracts.booking_properties_v1 import PropertySnapshot
 from contracts.booking_reservations_v1 import InventoryChange
+from rules.calendar import digest
 from runtime.kafka import partition_of
 from runtime.logs import get_logger
 
 log = get_logger(__name__)
 
-WINDOW_DAYS_BEFORE_TODAY = 2
+WINDOW_BEFORE_TODAY = timedelta(days=2)
 # Ranges that ended this long before the window are forgotten; snapshots bring those that end in the window or later.
-KEEP_DAYS = 3
+KEEP = timedelta(days=3)
 SLICE = 200
-_AS_NUMBER = attrgetter("int")  # UUIDs compare in Python code, their numbers do not
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +53,10 @@ class Cache:
         self.something_wanted = asyncio.Event()
         self.something_lost = asyncio.Event()
         self._partitions = partitions
-        self._calendars: dict[UUID, PropertyCalendar] = {}
-        self._order: list[UUID] | None = None
-        self._of_agency: defaultdict[UUID, dict[UUID, None]] = defaultdict(dict)
+        # Until a watermark tells the database's day, the window is that of our own clock.
+        self.store = PropertyStore(datetime.now(UTC).date() - WINDOW_BEFORE_TODAY)
+        self._waiting: dict[UUID, tuple[Delta, ...]] = {}
+        self._parked: set[UUID] = set()
         self._watermarks = Watermarks()
         self._losses: dict[int, int] = {}
         self._waiters: dict[UUID, set[tuple[int, asyncio.Future[None]]]] = {}
@@ -63,13 +66,27 @@ class Cache:
 
     def apply_change(self, agency_id: UUID, change: InventoryChange) -> None:
         """A change arrived; raises `ZonelessInstant`."""
-        property_id = change.property_id
-        self._put(property_id, self._calendar(property_id).with_delta(delta_of(change, agency_id)))
+        property_id, delta = change.property_id, delta_of(change, agency_id)
+        row = self.store.find(property_id)
+        is_next = row is not None and delta.version == self.store.version(row) + 1
+        if row is None or property_id in self._waiting or not (is_next and delta.changes_nights_only):
+            self._step(property_id, row, lambda calendar: calendar.with_delta(delta))
+            return
+        try:
+            self.store.apply(row, delta)
+        except RangeMissing as error:
+            log.warning("a change does not fit what is kept", property_id=str(property_id), error=str(error))
+            self.distrust(property_id)
+        else:
+            self._wake(property_id, delta.version)
 
     def apply_snapshot(self, snapshot: PropertySnapshot) -> None:
         """A whole state arrived on the compacted topic; raises `ZonelessInstant`."""
         property_id = snapshot.property_id
-        self._put(property_id, self._calendar(property_id).with_state(state_of(snapshot)))
+        row = self.store.find(property_id)
+        if row is None or self.store.version(row) < snapshot.inventory_version:
+            state = state_of(snapshot)
+            self._step(property_id, row, lambda calendar: calendar.with_state(state))
 
     def apply_watermark(self, partition: int, database_time: datetime) -> None:
         """Every change of this partition up to a database time has arrived; raises `ZonelessInstant`."""
@@ -77,16 +94,13 @@ class Cache:
 
     def remove(self, property_id: UUID) -> None:
         """The property is no more; a question about it goes to booking."""
-        calendar = self._calendars.pop(property_id, None)
-        if calendar is not None:
-            self._order = None
-        if calendar is not None and calendar.shown is not None:
-            self._of_agency[calendar.shown.agency_id].pop(property_id, None)
+        self.store.remove(property_id)
+        self._waiting.pop(property_id, None)
+        self._parked.discard(property_id)
 
     def distrust(self, property_id: UUID) -> None:
-        """A record about this property could not be read: what it changed is asked of booking."""
-        if property_id in self._calendars:
-            self._put(property_id, self._calendars[property_id].distrusted())
+        """What is kept of this property is wrong or incomplete: it is asked of booking, not answered until then."""
+        self.remove(property_id)
         self.want(property_id)
 
     def report_loss(self, partition: int) -> None:
@@ -108,14 +122,17 @@ class Cache:
 
     def heard(self, property_id: UUID) -> int:
         """The highest version heard of; take it before asking booking, for `apply_ledger` and `remove_unless_newer`."""
-        calendar = self._calendars.get(property_id)
-        return calendar.heard if calendar is not None else 0
+        waiting = self._waiting.get(property_id)
+        if waiting:
+            return waiting[-1].version
+        row = self.store.find(property_id)
+        return self.store.version(row) if row is not None else 0
 
     def apply_ledger(self, answer: PropertyState, heard_before: int) -> CalendarState:
         """Booking answered a whole state; returns it. Raises `ZonelessInstant`."""
         state = state_of(answer.state)
         property_id = answer.state.property_id
-        self._put(property_id, self._calendar(property_id).with_state(state, heard_before))
+        self._step(property_id, self.store.find(property_id), lambda known: known.with_state(state, heard_before))
         self._watermarks = self._watermarks.told(instant(answer.as_of), time.monotonic())
         return state
 
@@ -138,28 +155,54 @@ class Cache:
 
     # What may be answered.
 
-    def known(self, property_id: UUID) -> CalendarState | None:
-        """What was last shown of a property, fresh or not; None for an unknown one."""
-        calendar = self._calendars.get(property_id)
-        return calendar.shown if calendar is not None else None
+    def owner(self, property_id: UUID) -> UUID | None:
+        """The agency of a property that is known and not gone, fresh or not."""
+        row = self.store.find(property_id)
+        return None if row is None or self.store.is_gone(row) else self.store.agency_id(row)
 
-    def of_agency(self, agency_id: UUID) -> tuple[UUID, ...]:
-        """The properties of an agency that were ever shown, in the order they were."""
-        return tuple(self._of_agency.get(agency_id, ()))
+    def covers(self, start: date, end: date) -> bool:
+        """True when memory keeps every range that can close a night of `[start, end)`."""
+        first = self._window_first()
+        return first <= start and end <= first + timedelta(days=WINDOW_NIGHTS)
 
-    def view(self, property_id: UUID) -> View | None:
-        """What memory may answer of a property now; None when it is unknown, parked, or memory is not complete."""
-        calendar = self._calendars.get(property_id)
-        if calendar is None or calendar.shown is None or calendar.is_parked:
+    def has_bits(self, start: date, end: date) -> bool:
+        """True when searches may ask about the nights `[start, end)`."""
+        return self.store.taken.first <= start and end <= self.store.taken.end
+
+    def view(self, property_id: UUID, start: date | None = None, end: date | None = None) -> View | None:
+        """What memory may answer of a property now; None when it is unknown, parked, or memory is not complete.
+
+        With `start` and `end` its state has only the ranges that can close a night of `[start, end)`: much is saved.
+        """
+        row = self.store.find(property_id)
+        if row is None or property_id in self._parked:
             return None
-        if not self.is_caught_up or calendar.partition in self._losses:
+        partition = self.store.partition(row)
+        if not self.is_caught_up or partition in self._losses:
             return None
         monotonic_s = time.monotonic()
-        lag_ms = self._watermarks.lag_ms(calendar.partition, monotonic_s)
+        lag_ms = self._watermarks.lag_ms(partition, monotonic_s)
         now = self._watermarks.database_now(monotonic_s)
         if lag_ms is None or now is None:
             return None
-        return View(calendar.shown, self._watermarks.as_of[calendar.partition], lag_ms, now)
+        return View(self.store.state(row, start, end), self._watermarks.as_of[partition], lag_ms, now)
+
+    def shown_version(self, property_id: UUID) -> int | None:
+        """The version a view of a property would have; None for an unknown one."""
+        row = self.store.find(property_id)
+        return None if row is None else self.store.version(row)
+
+    def fingerprint(self, property_id: UUID, after: date) -> tuple[int, str] | None:
+        """Version and digest of a property, over its ranges that end after a date; None when nothing is shown of it."""
+        row = self.store.find(property_id)
+        if row is None or property_id in self._parked or self.store.is_gone(row):
+            return None
+        return self.store.version(row), digest(self.store.taken.ranges(row), after)
+
+    def bits_agree(self, property_id: UUID) -> bool:
+        """True when the bits that searches read say of a property what its ranges say."""
+        row = self.store.find(property_id)
+        return row is None or self.store.taken.bits_agree(row)
 
     async def wait_for_version(self, property_id: UUID, version: int, timeout_s: float) -> None:
         """Return when a version of the property is shown, at the latest after `timeout_s`."""
@@ -176,17 +219,9 @@ class Cache:
             if not waiters:
                 del self._waiters[property_id]
 
-    def trusted(self, cursor: UUID | None) -> Iterator[tuple[UUID, CalendarState]]:
-        """Every property that is not parked nor gone, in id order, beyond `cursor`; state as of each step."""
-        if self._order is None:
-            self._order = sorted(self._calendars, key=_AS_NUMBER)
-        order = self._order
-        start = bisect_right(order, cursor) if cursor is not None else 0
-        for property_id in order[start:]:
-            calendar = self._calendars.get(property_id)
-            if calendar is None or calendar.shown is None or calendar.is_parked or calendar.shown.is_gone:
-                continue
-            yield property_id, calendar.shown
+    def trusted(self, cursor: UUID | None, limit: int) -> list[UUID]:
+        """Up to `limit` properties that are neither parked nor gone, in id order, beyond `cursor`."""
+        return [self.store.property_id(row) for row in self.store.page(cursor, limit)]
 
     def partition(self, property_id: UUID) -> int:
         """The partition a property's records are on."""
@@ -194,7 +229,10 @@ class Cache:
 
     def partition_members(self, partitions: Collection[int]) -> list[UUID]:
         """The properties of these partitions."""
-        return [key for key, calendar in self._calendars.items() if calendar.partition in partitions]
+        rows = self.store.rows_in(0, self.store.row_count)
+        here = np.isin(self.store.partitions(rows), list(partitions))
+        strangers = (key for key in self._parked if self.store.find(key) is None and self.partition(key) in partitions)
+        return [*self.store.ids(rows[here]), *strangers]
 
     def database_now(self) -> datetime | None:
         """The database's clock as estimated now; None before the first watermark."""
@@ -215,30 +253,56 @@ class Cache:
 
     async def forget_past(self) -> None:
         """Drop ranges that ended long before the window; the memory would grow for ever."""
-        now = self.database_now()
-        if now is None:
+        day = self._window_first() - KEEP
+        async for row in self._every_row():
+            self.store.taken.forget_past(row, day)
+
+    async def roll_window(self) -> None:
+        """Move the bits on when the database's day has changed; the nights that come in are filled a few at a time."""
+        taken, first = self.store.taken, self._window_first()
+        if first == taken.first:
             return
-        day = now.date() - timedelta(days=WINDOW_DAYS_BEFORE_TODAY + KEEP_DAYS)
-        for count, property_id in enumerate(list(self._calendars)):
-            if count % SLICE == 0:
-                await asyncio.sleep(0)
-            if (calendar := self._calendars.get(property_id)) is not None:
-                self._calendars[property_id] = calendar.without_past(day)
+        taken.roll(first)
+        async for row in self._every_row():
+            taken.refill(row)
+        taken.refilled()
+        log.info("the window has moved", first=str(first), properties=len(self.store))
 
-    def _calendar(self, property_id: UUID) -> PropertyCalendar:
-        known = self._calendars.get(property_id)
-        return known if known is not None else PropertyCalendar(self.partition(property_id))
+    async def _every_row(self) -> AsyncIterator[int]:
+        """Each row in use, also those that come meanwhile."""
+        start = 0
+        while start < self.store.row_count:
+            for row in self.store.rows_in(start, start + SLICE).tolist():
+                yield row
+            start += SLICE
+            await asyncio.sleep(0)
 
-    def _put(self, property_id: UUID, calendar: PropertyCalendar) -> None:
-        if property_id not in self._calendars:
-            self._order = None
-        self._calendars[property_id] = calendar
-        if calendar.shown is not None:
-            self._of_agency[calendar.shown.agency_id][property_id] = None
+    def _window_first(self) -> date:
+        now = self.database_now()
+        return now.date() - WINDOW_BEFORE_TODAY if now is not None else self.store.taken.first
+
+    def _step(self, property_id: UUID, row: int | None, step: Callable[[PropertyCalendar], PropertyCalendar]) -> None:
+        """Let something happen to a property, and keep what has become of it."""
+        shown = None if row is None else self.store.state(row)
+        calendar = step(PropertyCalendar(self.partition(property_id), shown, self._waiting.get(property_id, ())))
+        if calendar.shown is not None and calendar.shown is not shown:
+            row = self.store.put(property_id, calendar.partition, calendar.shown)
+        if calendar.waiting:
+            self._waiting[property_id] = calendar.waiting
+        else:
+            self._waiting.pop(property_id, None)
         if calendar.is_parked:
+            self._parked.add(property_id)
             self.want(property_id)
-        for version, waiter in self._waiters.get(property_id, ()):
-            if calendar.shown is not None and calendar.shown.version >= version and not waiter.done():
+        else:
+            self._parked.discard(property_id)
+        if row is not None:
+            self.store.park(row, is_parked=calendar.is_parked)
+            self._wake(property_id, self.store.version(row))
+
+    def _wake(self, property_id: UUID, version: int) -> None:
+        for wanted, waiter in self._waiters.get(property_id, ()):
+            if version >= wanted and not waiter.done():
                 waiter.set_result(None)
 
     def want(self, property_id: UUID) -> None:

@@ -1,16 +1,20 @@
 """May this stay be booked, and if not, what else may be? Called by the api; agrees with what booking would answer."""
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import islice
+from itertools import groupby, islice
+from operator import attrgetter
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from availability.domain.alternatives import Neighbour, earlier_stays, later_stays, neighbours
+import numpy as np
+from numpy.typing import NDArray
+
+from availability.domain.alternatives import earlier_stays, later_stays, neighbours
 from availability.service.cache import Cache, View
-from availability.service.reading import Reader, Reading
+from availability.service.reading import Reader, Reading, Window
 from rules.checks import Sellable, check, without_hold
 from rules.quotes import NightWithoutRate, quote
 from rules.stay_rules import RequestedStay, RuleViolation
@@ -71,14 +75,21 @@ class Checks:
 
     async def check(self, agency_id: UUID, question: StayQuestion) -> Checked:
         """Everything that keeps a stay from being booked, and what could be booked instead; raises what `read` does."""
-        reading = await self._reader.read(agency_id, question.property_id, question.min_version)
-        sellable = reading.state.sellable
-        found = check(sellable, question.stay, reading.now, question.hold_id)
+        reading, found = await self._judge(agency_id, question, needs_all=False)
         alternatives = []
         if found:
+            reading, found = await self._judge(agency_id, question, needs_all=True)
             alternatives = await self._other_dates(question, reading)
             alternatives += await self._other_properties(agency_id, question, reading)
-        return Checked(found, alternatives, _price(sellable, question.stay), reading)
+        return Checked(found, alternatives, _price(reading.state.sellable, question.stay), reading)
+
+    async def _judge(
+        self, agency_id: UUID, question: StayQuestion, *, needs_all: bool
+    ) -> tuple[Reading, list[RuleViolation]]:
+        stay = question.stay
+        window = Window(stay.check_in, stay.check_out, needs_all)
+        reading = await self._reader.read(agency_id, question.property_id, question.min_version, window)
+        return reading, check(reading.state.sellable, stay, reading.now, question.hold_id)
 
     async def _other_dates(self, question: StayQuestion, reading: Reading) -> list[Alternative]:
         """The nearest stays before and after; the caller's own hold may be used for them as well."""
@@ -101,32 +112,44 @@ class Checks:
         """
         wanted = _price(reading.state.sellable, question.stay).total_minor
         found: list[Alternative] = []
-        left = PROPERTIES_JUDGED
-        for group in neighbours(reading.state.profile.location, self._others(agency_id, question)):
-            near = await self._bookable_at(group[:left], question.stay)
-            near.sort(key=lambda offer: _difference(offer.price.total_minor, wanted))
-            found += near
-            left -= len(group)
-            if len(found) >= SIMILAR or left <= 0:
+        # Who they are is settled before anything is awaited: rows change hands when properties go and come.
+        rows = self._others(agency_id, question, reading.now)
+        ids = self._cache.store.ids(rows)
+        near = neighbours(reading.state.profile.location, *self._cache.store.places(rows), PROPERTIES_JUDGED)
+        for distance_km, group in groupby(near, key=attrgetter("distance_km")):
+            offers = await self._bookable_at([ids[one.at] for one in group], question.stay, distance_km)
+            found += sorted(offers, key=lambda offer: _difference(offer.price.total_minor, wanted))
+            if len(found) >= SIMILAR:
                 break
         return found[:SIMILAR]
 
-    def _others(self, agency_id: UUID, question: StayQuestion) -> Iterator[tuple[UUID, tuple[float, float] | None]]:
-        for property_id in self._cache.of_agency(agency_id):
-            state = self._cache.known(property_id)
-            if property_id == question.property_id or state is None or state.is_gone:
-                continue
-            conditions = state.profile.conditions
-            if conditions.active and question.stay.persons <= conditions.max_occupancy:
-                yield property_id, state.profile.location
+    def _others(self, agency_id: UUID, question: StayQuestion, now: datetime) -> NDArray[np.int64]:
+        """The agency's other properties that are worth a look: sold, large enough, and with open nights."""
+        store, stay = self._cache.store, question.stay
+        rows = store.rows_of(agency_id)
+        if not self._cache.has_bits(stay.check_in, stay.check_out):
+            return rows[:0]
+        rows = rows[rows != store.find(question.property_id)]
+        numbers = store.selling.conditions(rows)
+        suitable = [number for number in np.unique(numbers).tolist() if self._suits(number, stay)]
+        rows = rows[np.isin(numbers, suitable)]
+        may_be_open = ~store.taken.closed(rows, stay.check_in, stay.nights) | np.isin(rows, store.taken.overdue(now))
+        found: NDArray[np.int64] = rows[may_be_open]
+        return found
 
-    async def _bookable_at(self, group: Iterable[Neighbour], stay: RequestedStay) -> list[Alternative]:
+    def _suits(self, number: int, stay: RequestedStay) -> bool:
+        conditions = self._cache.store.selling.conditions_of(number)
+        return conditions.active and stay.persons <= conditions.max_occupancy
+
+    async def _bookable_at(
+        self, property_ids: Iterable[UUID], stay: RequestedStay, distance_km: float | None
+    ) -> list[Alternative]:
         found = []
-        for count, neighbour in enumerate(group, start=1):
-            view = self._cache.view(neighbour.property_id)
+        for count, property_id in enumerate(property_ids, start=1):
+            view = self._cache.view(property_id, stay.check_in, stay.check_out)
             if view is not None and _is_free(view, stay):
                 price = _price(view.state.sellable, stay)
-                found.append(Alternative(neighbour.property_id, stay, price, view.state.version, neighbour.distance_km))
+                found.append(Alternative(property_id, stay, price, view.state.version, distance_km))
             if count % STRETCH == 0:
                 await asyncio.sleep(0)
         return found

@@ -5,15 +5,29 @@ Every answer of this service stands on a `Reading`, so freshness and ownership a
 
 import time
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Literal
 from uuid import UUID
 
 from availability.clients import Booking
 from availability.domain.property_calendar import CalendarState
 from availability.service.cache import Cache, View
-from availability.snapshots import instant
+from availability.snapshots import instant, state_of
 from runtime.http_client import UpstreamUnavailable
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The nights `[start, end)` a question is about; `needs_all` when ranges around them matter as well."""
+
+    start: date
+    end: date
+    needs_all: bool = False
+
+    @property
+    def limits(self) -> tuple[date, date] | tuple[()]:
+        """Which nights' ranges are needed, as arguments of `Cache.view`."""
+        return () if self.needs_all else (self.start, self.end)
 
 
 class PropertyUnknown(Exception):
@@ -52,41 +66,45 @@ class Reader:
         self._max_lag_ms = max_lag_ms
         self._version_wait_s = version_wait_ms / 1000
 
-    async def read(self, agency_id: UUID, property_id: UUID, min_version: int | None = None) -> Reading:
+    async def read(self, agency_id: UUID, property_id: UUID, min_version: int | None, window: Window) -> Reading:
         """The property of an agency, no older than `min_version`.
 
-        Raises `PropertyUnknown`, `VersionUnknown` or `LedgerUnavailable`.
+        Its state has the ranges the window needs, and maybe others. Raises `PropertyUnknown`, `VersionUnknown` or
+        `LedgerUnavailable`.
         """
-        known = self._cache.known(property_id)
-        if known is not None:
-            _require_own(known, agency_id)
-        view = await self._view(property_id, min_version)
+        owner = self._cache.owner(property_id)
+        if owner is not None and owner != agency_id:
+            raise PropertyUnknown(PropertyUnknown.__doc__)
+        is_covered = self._cache.covers(window.start, window.end)
+        view = await self._view(property_id, min_version, window) if is_covered else None
         if view is not None and view.lag_ms <= self._max_lag_ms:
             return _from_memory(agency_id, view)
         try:
-            return await self._from_ledger(agency_id, property_id, min_version)
+            return await self._from_ledger(agency_id, property_id, min_version, None if is_covered else window.start)
         except UpstreamUnavailable as error:
-            aged = self._cache.view(property_id)
+            aged = self._cache.view(property_id, *window.limits) if is_covered else None
             if aged is None or min_version is not None:
                 raise LedgerUnavailable(LedgerUnavailable.__doc__) from error
             return _from_memory(agency_id, aged)
 
-    async def _view(self, property_id: UUID, min_version: int | None) -> View | None:
+    async def _view(self, property_id: UUID, min_version: int | None, window: Window) -> View | None:
         """What memory holds, unless that is older than the version the question names."""
-        view = self._cache.view(property_id)
-        if view is None or min_version is None or view.state.version >= min_version:
-            return view
-        await self._cache.wait_for_version(property_id, min_version, self._version_wait_s)
-        view = self._cache.view(property_id)
-        return view if view is not None and view.state.version >= min_version else None
+        shown = self._cache.shown_version(property_id)
+        if min_version is not None and shown is not None and shown < min_version:
+            await self._cache.wait_for_version(property_id, min_version, self._version_wait_s)
+        view = self._cache.view(property_id, *window.limits)
+        return view if view is not None and (min_version is None or view.state.version >= min_version) else None
 
-    async def _from_ledger(self, agency_id: UUID, property_id: UUID, min_version: int | None) -> Reading:
+    async def _from_ledger(
+        self, agency_id: UUID, property_id: UUID, min_version: int | None, since: date | None
+    ) -> Reading:
+        """Ask booking; with `since` for ranges that memory does not keep, which it does not keep then either."""
         asked_at = time.monotonic()
         heard = self._cache.heard(property_id)
-        answer = await self._booking.state(property_id)
+        answer = await self._booking.state(property_id, since)
         if answer is None:
             raise PropertyUnknown(PropertyUnknown.__doc__)
-        state = self._cache.apply_ledger(answer, heard)
+        state = state_of(answer.state) if since is not None else self._cache.apply_ledger(answer, heard)
         _require_own(state, agency_id)
         if min_version is not None and state.version < min_version:
             raise VersionUnknown(VersionUnknown.__doc__)

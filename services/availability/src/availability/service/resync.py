@@ -5,13 +5,12 @@ memory.
 """
 
 import asyncio
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from uuid import UUID
 
 from availability.clients import Booking
-from availability.service.cache import SLICE, WINDOW_DAYS_BEFORE_TODAY, Cache
+from availability.service.cache import SLICE, WINDOW_BEFORE_TODAY, Cache
 from contracts.booking_http_v1 import PropertyDigest
-from rules.calendar import digest
 from runtime.http_client import UpstreamUnavailable
 from runtime.logs import get_logger
 
@@ -71,7 +70,7 @@ class Resync:
     async def _compare(self, partitions: set[int]) -> None:
         # A day more or less is harmless here, so without a watermark our own clock will do.
         now = self._cache.database_now() or datetime.now(UTC)
-        after = now.date() - timedelta(days=WINDOW_DAYS_BEFORE_TODAY)
+        after = now.date() - WINDOW_BEFORE_TODAY
         unlisted = set(self._cache.partition_members(partitions))
         async for page in self._booking.digests(after):
             for count, theirs in enumerate(page):
@@ -85,12 +84,10 @@ class Resync:
 
     def _differs(self, theirs: PropertyDigest, after: date) -> bool:
         """True unless the cache holds the same, or a later version than the page tells of."""
-        calendar = self._cache.known(theirs.property_id)
-        if calendar is None or calendar.version < theirs.inventory_version:
+        ours = self._cache.fingerprint(theirs.property_id, after)
+        if ours is None or ours[0] < theirs.inventory_version:
             return True
-        if calendar.version > theirs.inventory_version:
-            return False
-        return digest(calendar.ranges.values(), after) != theirs.digest
+        return ours[0] == theirs.inventory_version and ours[1] != theirs.digest
 
     async def _try_fetch(self, property_id: UUID) -> Exception | None:
         try:

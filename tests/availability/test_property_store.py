@@ -1,0 +1,249 @@
+"""Proves the packed store against plain states: what is put comes out, changes apply alike, bits and ranges agree."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, time, timedelta
+from uuid import UUID
+
+import numpy as np
+import pytest
+
+from availability.domain.property_calendar import CalendarState, Delta, Pricing, Profile
+from availability.domain.property_store import PropertyStore
+from availability.domain.range_table import RangeMissing
+from rules.calendar import StoredRange, digest, is_open, open_bits
+from rules.quotes import DatedRate, Fees, Rates
+from rules.stay_rules import DatedStayRule, SellingConditions, StayRule, StayRules
+
+TODAY = date(2031, 5, 1)
+NOW = datetime(2031, 5, 1, 12, tzinfo=UTC)
+DAY = timedelta(days=1)
+WINDOW = 800
+
+
+def stored(chance: random.Random, first: int, nights: int, extra: int) -> StoredRange:
+    """A range of any kind from the night `TODAY + first` on."""
+    kind = chance.choice(("reservation", "reservation", "block", "conflict", "hold"))
+    start, end = TODAY + DAY * first, TODAY + DAY * (first + nights)
+    is_expiring = kind == "hold" or chance.random() < 0.1
+    expires_at = NOW + timedelta(seconds=chance.randrange(-900, 900)) if is_expiring else None
+    return StoredRange(UUID(int=chance.getrandbits(128)), kind, UUID(int=chance.getrandbits(128)), start, end,
+                       start, end + DAY * extra, expires_at)  # fmt: skip
+
+
+def make_ranges(chance: random.Random, count: int) -> tuple[StoredRange, ...]:
+    """Ranges that do not overlap; some begin before the window, some lie beyond it."""
+    at, found = chance.randrange(-40, 0), []
+    for _ in range(count):
+        nights, extra = chance.randint(1, 9), chance.choice((0, 0, 1, 3))
+        found.append(stored(chance, at, nights, extra))
+        at += nights + extra + chance.choice((0, 0, 1, 2, 60))
+    return tuple(found)
+
+
+def make_state(chance: random.Random, agency_id: UUID, version: int) -> CalendarState:
+    conditions = SellingConditions("Europe/Lisbon", chance.randint(1, 3), 0, 365, time(15), chance.random() < 0.9)
+    location = (chance.uniform(-90, 90), chance.uniform(-180, 180)) if chance.random() < 0.7 else None
+    amenities = frozenset(chance.sample(("pool", "wifi", "sauna"), chance.randint(0, 3)))
+    dated = tuple(
+        DatedStayRule(TODAY + DAY * at, TODAY + DAY * (at + 3), StayRule(min_stay_arrival=2)) for at in (1, 9)
+    )
+    rates = Rates(chance.choice((None, 9_000)), {}, (DatedRate(TODAY, TODAY + DAY * 90, 12_000),))
+    return CalendarState(
+        agency_id, version, max(1, version - 1), Profile(chance.randint(0, 2), conditions, "EUR", location, amenities),
+        StayRules(StayRule(max_stay=20), {5: StayRule(min_stay_through=2)}, dated[: chance.randint(0, 2)]),
+        Pricing(rates, Fees(cleaning_fee_minor=chance.choice((0, 500)))),
+        make_ranges(chance, chance.choice((0, 1, 5, 40))), is_gone=chance.random() < 0.05,
+    )  # fmt: skip
+
+
+def without_ids(ranges: Iterable[StoredRange]) -> set[StoredRange]:
+    """Ranges as far as the store promises them: ids are kept of what expires only."""
+    nil = UUID(int=0)
+    return {
+        found if found.expires_at or found.kind == "hold" else replace(found, range_id=nil, source_id=nil)
+        for found in ranges
+    }
+
+
+def assert_is(store: PropertyStore, row: int, wanted: CalendarState) -> None:
+    found = store.state(row)
+    assert replace(found, ranges=()) == replace(wanted, ranges=())
+    assert without_ids(found.ranges) == without_ids(wanted.ranges)
+
+
+@dataclass
+class Model:
+    """What the store must hold: states by id."""
+
+    states: dict[UUID, CalendarState] = field(default_factory=dict)
+
+    def assert_same(self, store: PropertyStore) -> None:
+        assert len(store) == len(self.states)
+        for property_id, wanted in self.states.items():
+            row = store.find(property_id)
+            assert row is not None
+            assert (store.property_id(row), store.version(row)) == (property_id, wanted.version)
+            assert_is(store, row, wanted)
+            assert store.taken.bits_agree(row)
+            self.assert_windows(store, row, wanted)
+        for agency_id in {found.agency_id for found in self.states.values()}:
+            wanted_ids = {key for key, one in self.states.items() if one.agency_id == agency_id and not one.is_gone}
+            assert set(store.ids(store.rows_of(agency_id))) == wanted_ids
+        shown = sorted((key for key, one in self.states.items() if not one.is_gone), key=lambda key: key.int)
+        page = [store.property_id(row) for row in store.page(None, 10)]
+        assert page == shown[:10]
+        if len(shown) > 12:
+            assert [store.property_id(row) for row in store.page(shown[4], 5)] == shown[5:10]
+
+    def assert_windows(self, store: PropertyStore, row: int, wanted: CalendarState) -> None:
+        for first, nights in ((-2, 5), (3, 14), (30, 1), (700, 90)):
+            start, end = TODAY + DAY * first, TODAY + DAY * (first + nights)
+            days = wanted.profile.preparation_days
+            near = store.taken.ranges(row, start, end)
+            assert open_bits(near, days, start, nights, NOW) == open_bits(wanted.ranges, days, start, nights, NOW)
+            timeless = [replace(one, expires_at=None) for one in wanted.ranges]
+            is_closed = bool(store.taken.closed(np.array([row]), start, nights)[0])
+            assert is_closed == (not is_open(timeless, days, start, end, NOW))
+
+
+def change_of(chance: random.Random, state: CalendarState) -> Delta:
+    """A change of nights: some are given back, some are taken."""
+    live = [one for one in state.ranges if one.occupied_end > TODAY - DAY * 2]
+    released = tuple(chance.sample(live, min(len(live), chance.choice((0, 1, 1, 2)))))
+    kept = [one for one in state.ranges if one not in released]
+    wanted = stored(chance, chance.randrange(0, 780), chance.randint(1, 6), chance.choice((0, 1)))
+    is_free = all(
+        one.occupied_end <= wanted.occupied_start or one.occupied_start >= wanted.occupied_end for one in kept
+    )
+    version = state.version + 1
+    return Delta(state.agency_id, version, version, occupied=(wanted,) if is_free else (), released=released)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_store_holds_what_a_plain_model_holds(seed: int) -> None:
+    chance, store, model = random.Random(seed), PropertyStore(TODAY - DAY * 2), Model()
+    agencies = [UUID(int=number) for number in (7, 8, 9)]
+    for step in range(600):
+        property_id = UUID(int=chance.choice((1, 2**64, 2**90)) * chance.randrange(1, 9))
+        known = model.states.get(property_id)
+        if known is None or chance.random() < 0.15:
+            state = make_state(chance, chance.choice(agencies), (known.version if known else 0) + chance.randint(1, 5))
+            store.put(property_id, step % 6, state)
+            model.states[property_id] = state
+        elif chance.random() < 0.05:
+            store.remove(property_id)
+            del model.states[property_id]
+        else:
+            delta = change_of(chance, known)
+            row = store.find(property_id)
+            assert row is not None
+            store.apply(row, delta)
+            model.states[property_id] = known.after(delta)
+        if step % 50 == 0:
+            model.assert_same(store)
+    model.assert_same(store)
+
+
+def put_one(store: PropertyStore, *ranges: StoredRange, agency: int = 7) -> int:
+    profile = Profile(0, SellingConditions("UTC", 4, 0, 365, time(15)), "EUR")
+    return store.put(UUID(int=77), 3, CalendarState(UUID(int=agency), 4, 1, profile, ranges=ranges))
+
+
+def taken(first: int, nights: int, **fields: object) -> StoredRange:
+    start, end = TODAY + DAY * first, TODAY + DAY * (first + nights)
+    made = StoredRange(UUID(int=1), "reservation", UUID(int=2), start, end, start, end)
+    return replace(made, **fields)  # type: ignore[arg-type]
+
+
+def test_a_change_that_releases_what_is_not_there_changes_nothing() -> None:
+    store = PropertyStore(TODAY - DAY * 2)
+    row = put_one(store, taken(3, 2))
+    before = store.state(row)
+    with pytest.raises(RangeMissing):
+        store.apply(row, Delta(UUID(int=7), 5, 5, released=(taken(3, 2), taken(8, 1)), occupied=(taken(20, 1),)))
+    assert store.state(row) == before
+    assert store.taken.bits_agree(row)
+
+
+def test_a_range_that_ended_before_the_window_may_be_gone_already() -> None:
+    store = PropertyStore(TODAY - DAY * 2)
+    row = put_one(store)
+    store.apply(row, Delta(UUID(int=7), 5, 5, released=(taken(-9, 7),)))
+    assert store.version(row) == 5
+
+
+def test_holds_whose_time_is_over_are_listed_until_they_are_released() -> None:
+    store = PropertyStore(TODAY - DAY * 2)
+    held = taken(3, 2, kind="hold", expires_at=NOW)
+    row = put_one(store, held)
+    assert store.taken.overdue(NOW - timedelta(seconds=1)).tolist() == []
+    assert store.taken.overdue(NOW).tolist() == [row]
+    assert store.taken.overdue(NOW + DAY).tolist() == [row]
+    assert store.taken.closed(np.array([row]), TODAY + DAY * 3, 1).tolist() == [True]
+    store.apply(row, Delta(UUID(int=7), 5, 5, released=(held,)))
+    assert store.taken.overdue(NOW + DAY).tolist() == []
+    assert store.taken.closed(np.array([row]), TODAY + DAY * 3, 1).tolist() == [False]
+
+
+@pytest.mark.parametrize("days", [1, 5, 799, 900, -1, -40])
+def test_a_new_day_brings_nights_that_have_bits_once_every_row_is_refilled(days: int) -> None:
+    store = PropertyStore(TODAY - DAY * 2)
+    places = [taken(at, 3) for at in range(-60, 1900, 7)]
+    row = put_one(store, *places)
+    first = TODAY + DAY * (days - 2)
+    store.taken.roll(first)
+    assert store.taken.first == first
+    assert store.taken.bits_agree(row)
+    if days > 0:
+        assert store.taken.end == max(TODAY + DAY * (WINDOW - 2), first)
+    with pytest.raises(ValueError, match="without bits"):
+        store.taken.closed(np.array([row]), store.taken.end, 1)
+    store.taken.refill(row)
+    store.taken.refilled()
+    assert store.taken.end == first + DAY * WINDOW
+    assert store.taken.bits_agree(row)
+    for night in range(0, WINDOW, 3):
+        start = first + DAY * night
+        closed = bool(store.taken.closed(np.array([row]), start, 1)[0])
+        assert closed == (not is_open(places, 0, start, start + DAY, NOW))
+
+
+def test_forgetting_the_past_keeps_what_the_window_needs() -> None:
+    store = PropertyStore(TODAY - DAY * 2)
+    row = put_one(store, taken(-30, 3), taken(-5, 3), taken(4, 2), taken(-9, 2, kind="hold", expires_at=NOW))
+    store.taken.forget_past(row, TODAY - DAY * 5)
+    assert {one.stay_start for one in store.state(row).ranges} == {TODAY - DAY * 5, TODAY + DAY * 4}
+    assert store.taken.bits_agree(row)
+
+
+def test_a_flipped_bit_is_seen() -> None:
+    store = PropertyStore(TODAY - DAY * 2)
+    row = put_one(store, taken(3, 2))
+    assert store.taken.bits_agree(row)
+    store.taken._nights.close(row, TODAY + DAY * 9, TODAY + DAY * 10)
+    assert not store.taken.bits_agree(row)
+    assert digest(store.taken.ranges(row), TODAY) == digest(store.taken.ranges(row), TODAY)
+
+
+def test_a_parked_row_is_left_out_of_searches_and_pages() -> None:
+    store = PropertyStore(TODAY - DAY * 2)
+    row = put_one(store)
+    store.park(row, is_parked=True)
+    assert (store.rows_of(UUID(int=7)).tolist(), store.page(None, 5)) == ([], [])
+    store.park(row, is_parked=False)
+    assert (store.rows_of(UUID(int=7)).tolist(), store.page(None, 5)) == ([row], [row])
+
+
+def test_an_agency_never_sees_a_row_that_went_to_another() -> None:
+    store = PropertyStore(TODAY - DAY * 2)
+    row = put_one(store)
+    store.remove(UUID(int=77))
+    assert put_one(store, agency=8) == row
+    assert store.rows_of(UUID(int=7)).tolist() == []
+    assert store.rows_of(UUID(int=8)).tolist() == [row]
+    put_one(store, agency=9)
+    assert [store.rows_of(UUID(int=number)).tolist() for number in (8, 9)] == [[], [row]]
