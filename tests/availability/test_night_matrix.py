@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date
 
 import numpy as np
 import pytest
@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from availability.domain.night_matrix import BLOCK_ROWS, STEP_ROWS, WINDOW_NIGHTS, NightMatrix
 
-FIRST = date(2031, 3, 1)
-DAY = timedelta(days=1)
+FIRST = date(2031, 3, 1).toordinal()
 ROWS = (0, 1, 7, 8, 4095)
 
 
@@ -20,10 +19,10 @@ def bits_of(nights: set[int]) -> int:
     return sum(1 << night for night in nights)
 
 
-def closed_rows(matrix: NightMatrix, first: date, nights: int) -> set[int]:
+def closed_rows(matrix: NightMatrix, first: int, nights: int) -> set[int]:
     found = set()
     for number in range(matrix.blocks):
-        (rows,) = np.nonzero(np.unpackbits(matrix.closed_in(number, first, nights), bitorder="little"))
+        (rows,) = np.nonzero(np.unpackbits(matrix.closed_in(number, first, first + nights), bitorder="little"))
         found |= {number * BLOCK_ROWS + int(row) for row in rows}
     return found
 
@@ -44,27 +43,27 @@ steps = st.lists(
 def test_what_was_put_is_what_is_found_whatever_day_it_is(
     start: int, program: list[tuple[str, int, int, set[int]]], first: int, length: int
 ) -> None:
-    matrix, today, model = NightMatrix(FIRST + DAY * start), FIRST + DAY * start, set[tuple[int, date]]()
+    matrix, today, model = NightMatrix(FIRST + start), FIRST + start, set[tuple[int, int]]()
     matrix.make_room(max(ROWS))
     for verb, row, shift, offsets in program:
         if verb == "put":
-            matrix.put(row, bits_of(offsets), today + DAY * shift, WINDOW_NIGHTS)
-            put = {today + DAY * (shift + offset) for offset in range(WINDOW_NIGHTS)}
+            matrix.put(row, bits_of(offsets), today + shift, today + shift + WINDOW_NIGHTS)
+            put = {today + (shift + offset) for offset in range(WINDOW_NIGHTS)}
             model = {(other, night) for other, night in model if other != row or night not in put}
-            model |= {(row, today + DAY * (shift + offset)) for offset in offsets}
+            model |= {(row, today + (shift + offset)) for offset in offsets}
         elif verb == "close":
-            matrix.close(row, today + DAY * shift, today + DAY * (shift + len(offsets)))
-            model |= {(row, today + DAY * (shift + offset)) for offset in range(len(offsets))}
+            matrix.close(row, today + shift, today + (shift + len(offsets)))
+            model |= {(row, today + (shift + offset)) for offset in range(len(offsets))}
         else:
-            today += DAY * shift
+            today += shift
             matrix.roll(today)
-        model = {(other, night) for other, night in model if 0 <= (night - today).days < WINDOW_NIGHTS}
+        model = {(other, night) for other, night in model if 0 <= night - today < WINDOW_NIGHTS}
     assert matrix.first == today
     for row in ROWS:
-        assert matrix.get(row) == bits_of({(night - today).days for other, night in model if other == row})
+        assert matrix.get(row) == bits_of({night - today for other, night in model if other == row})
     length = min(length, WINDOW_NIGHTS - first)
-    asked = {today + DAY * (first + offset) for offset in range(length)}
-    assert closed_rows(matrix, today + DAY * first, length) == {row for row, night in model if night in asked}
+    asked = {today + (first + offset) for offset in range(length)}
+    assert closed_rows(matrix, today + first, length) == {row for row, night in model if night in asked}
 
 
 def test_growing_keeps_what_there_is_and_brings_open_nights() -> None:
@@ -73,7 +72,7 @@ def test_growing_keeps_what_there_is_and_brings_open_nights() -> None:
     for row in rows:
         matrix.make_room(row)
         assert matrix.get(row) == 0
-        matrix.put(row, bits_of({row % WINDOW_NIGHTS}), FIRST, WINDOW_NIGHTS)
+        matrix.put(row, bits_of({row % WINDOW_NIGHTS}), FIRST, FIRST + WINDOW_NIGHTS)
     assert [matrix.get(row) for row in rows] == [bits_of({row % WINDOW_NIGHTS}) for row in rows]
     assert closed_rows(matrix, FIRST, WINDOW_NIGHTS) == set(rows)
 
@@ -89,15 +88,15 @@ def test_nights_that_are_not_kept_are_no_answer(first: int, length: int) -> None
     matrix = NightMatrix(FIRST)
     matrix.make_room(0)
     with pytest.raises(ValueError, match="outside"):
-        matrix.closed_in(0, FIRST + DAY * first, length)
+        matrix.closed_in(0, FIRST + first, FIRST + first + length)
 
 
 def test_a_day_long_after_leaves_every_night_open() -> None:
     matrix = NightMatrix(FIRST)
     matrix.make_room(0)
-    matrix.put(0, (1 << WINDOW_NIGHTS) - 1, FIRST, WINDOW_NIGHTS)
-    matrix.roll(FIRST + DAY * (3 * WINDOW_NIGHTS + 5))
+    matrix.put(0, (1 << WINDOW_NIGHTS) - 1, FIRST, FIRST + WINDOW_NIGHTS)
+    matrix.roll(FIRST + (3 * WINDOW_NIGHTS + 5))
     assert matrix.get(0) == 0
-    matrix.put(0, 1, matrix.first, WINDOW_NIGHTS)
+    matrix.put(0, 1, matrix.first, matrix.end)
     matrix.roll(FIRST)
     assert (matrix.first, matrix.get(0)) == (FIRST, 0)

@@ -9,9 +9,11 @@ from uuid import UUID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from availability.domain.packed_ranges import NO_RANGES
 from availability.domain.property_calendar import MAX_WAITING, CalendarState, Delta, Profile, PropertyCalendar
 from rules.calendar import StoredRange
 from rules.stay_rules import SellingConditions
+from tests.availability.packing import packed
 
 AGENCY = UUID(int=1)
 DAY = date(2031, 5, 1)
@@ -35,18 +37,18 @@ def change(version: int, commit_version: int | None = None, *, released: int | N
         AGENCY,
         version,
         commit_version or version,
-        occupied=(night(version),),
-        released=() if released is None else (night(released),),
+        occupied=packed([night(version)]),
+        released=NO_RANGES if released is None else packed([night(released)]),
     )
 
 
 def state(version: int, nights: range | set[int]) -> CalendarState:
-    return CalendarState(AGENCY, version, 1, PROFILE, ranges=tuple(map(night, nights)))
+    return CalendarState(AGENCY, version, 1, PROFILE, ranges=packed(map(night, nights)))
 
 
 def shown_nights(calendar: PropertyCalendar) -> set[int]:
     assert calendar.shown is not None
-    return {stored.range_id.int for stored in calendar.shown.ranges}
+    return {(stored.stay_start - DAY).days for stored in calendar.shown.ranges.stored}
 
 
 def test_a_property_begins_with_the_sections_of_its_creation() -> None:

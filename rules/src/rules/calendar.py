@@ -104,7 +104,7 @@ def closed_ranges(
         first, last = max(stored.stay_start, start), min(stored.stay_end, end)
         if first < last:
             answer.append(ClosedRange(first, last, stored.kind))
-            named |= _span_bits((first - start).days, (last - start).days, nights)
+            named |= _bits([((first - start).days, (last - start).days)], nights)
     rest = ~open_bits(active, preparation_days, start, nights, now) & ~named & ((1 << nights) - 1)
     answer += [
         ClosedRange(start + timedelta(days=first), start + timedelta(days=last), PREPARATION)
@@ -133,15 +133,14 @@ def _spans(ranges: Iterable[StoredRange], origin: date, now: datetime) -> Iterat
 
 
 def _bits(spans: Iterable[tuple[int, int]], nights: int) -> int:
+    """Bitmap of the nights of these spans; a replica runs through this for every property it takes up."""
     bits = 0
     for first, last in spans:
-        bits |= _span_bits(first, last, nights)
+        low = first if first > 0 else 0
+        high = last if last < nights else nights
+        if low < high:
+            bits |= (1 << high) - (1 << low)
     return bits
-
-
-def _span_bits(first: int, last: int, nights: int) -> int:
-    low, high = max(first, 0), min(last, nights)
-    return ((1 << (high - low)) - 1) << low if high > low else 0
 
 
 def _runs(bits: int, length: int) -> Iterator[tuple[int, int, bool]]:

@@ -4,10 +4,12 @@ This service has no database: in place of a repository it has the compacted topi
 which carry `PropertySnapshot`.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
-from datetime import UTC, datetime, time
+from datetime import UTC, date, datetime, time
 from uuid import UUID
 
+from availability.domain.packed_ranges import PackedRanges, record_of
 from availability.domain.property_calendar import CalendarState, Delta, Pricing, Profile
 from contracts import values
 from contracts.booking_properties_v1 import PropertySnapshot
@@ -31,7 +33,7 @@ def state_of(snapshot: PropertySnapshot) -> CalendarState:
         profile=_profile(snapshot.profile),
         rules=_rules(snapshot.stay_rules),
         pricing=_pricing(snapshot.rates),
-        ranges=tuple(map(_stored, snapshot.ranges)),
+        ranges=_packed(snapshot.ranges),
         is_gone=snapshot.gone,
     )
 
@@ -42,8 +44,8 @@ def delta_of(change: InventoryChange, agency_id: UUID) -> Delta:
         agency_id=agency_id,
         version=change.inventory_version,
         commit_version=change.commit_version,
-        occupied=tuple(_stored(found) for found in change.occupied),
-        released=tuple(map(_stored, change.released)),
+        occupied=_packed(change.occupied),
+        released=_packed(change.released),
         removes=isinstance(change, PropertyDeleted),
     )
     if not isinstance(change, PropertyChange):
@@ -110,6 +112,20 @@ def _pricing(rates: values.Rates) -> Pricing:
         Rates(rates.default_minor, rates.weekday_minor, dated),
         Fees(rates.cleaning_fee_minor, rates.extra_guest_fee_minor, rates.included_guests, discounts),
     )
+
+
+def _packed(ranges: Iterable[InventoryRange]) -> PackedRanges:
+    records, whole = [], []
+    for found in ranges:
+        stay, occupied, record = found.stay, found.occupied, None
+        if found.expires_at is None:
+            days = (stay.start_date, stay.end_date, occupied.start_date, occupied.end_date)
+            record = record_of(found.kind, *map(date.toordinal, days))
+        if record is None:
+            whole.append(_stored(found))
+        else:
+            records.append(record)
+    return PackedRanges(b"".join(records), tuple(whole))
 
 
 def _stored(found: InventoryRange) -> StoredRange:

@@ -5,7 +5,6 @@ nights is n rows or-ed. Nights live in a ring: when a day is over, its row becom
 """
 
 from collections.abc import Iterator
-from datetime import date
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,16 +18,24 @@ Bits = NDArray[np.uint8]
 
 
 class NightMatrix:
-    """Closed nights of `[first, first + WINDOW_NIGHTS)`, by row and night. A new row is open throughout."""
+    """Closed nights of `[first, end)`, WINDOW_NIGHTS of them, by row and night. A new row is open throughout.
 
-    def __init__(self, first: date) -> None:
-        self._first = first.toordinal()
+    Nights are numbered as `date.toordinal` does.
+    """
+
+    def __init__(self, first: int) -> None:
+        self._first = first
         self._blocks: list[Bits] = []
 
     @property
-    def first(self) -> date:
+    def first(self) -> int:
         """The first night that is kept."""
-        return date.fromordinal(self._first)
+        return self._first
+
+    @property
+    def end(self) -> int:
+        """The first night that is not kept any more."""
+        return self._first + WINDOW_NIGHTS
 
     @property
     def blocks(self) -> int:
@@ -52,19 +59,13 @@ class NightMatrix:
         grown[:, : block.shape[1]] = block
         self._blocks[number] = grown
 
-    @property
-    def end(self) -> date:
-        """The first night that is not kept any more."""
-        return date.fromordinal(self._first + WINDOW_NIGHTS)
-
-    def put(self, row: int, closed: int, first: date, nights: int) -> None:
-        """Set the nights from `first` of a row, those outside the matrix left out; bit i of `closed` is `first + i`."""
-        skipped = max(self._first - first.toordinal(), 0)
-        begin = first.toordinal() + skipped
-        count = min(nights - skipped, self._first + WINDOW_NIGHTS - begin)
+    def put(self, row: int, closed: int, first: int, end: int) -> None:
+        """Set the nights `[first, end)` of a row, as far as they are kept; bit i of `closed` is night `first + i`."""
+        begin = max(first, self._first)
+        count = min(end, self.end) - begin
         if count <= 0:
             return
-        packed = (closed >> skipped & (1 << count) - 1).to_bytes(-(-count // 8), "little")
+        packed = (closed >> (begin - first) & (1 << count) - 1).to_bytes(-(-count // 8), "little")
         flags = np.unpackbits(np.frombuffer(packed, np.uint8), count=count, bitorder="little")
         number, within = divmod(row, BLOCK_ROWS)
         bit = np.uint8(1 << within % 8)
@@ -75,10 +76,10 @@ class NightMatrix:
             part[...] = (part & ~bit) | flags[done : done + end - start] * bit
             done += end - start
 
-    def close(self, row: int, first: date, end: date) -> None:
+    def close(self, row: int, first: int, end: int) -> None:
         """Close the nights `[first, end)` of a row, those outside the matrix left out."""
-        begin = max(first.toordinal(), self._first)
-        count = min(end.toordinal(), self._first + WINDOW_NIGHTS) - begin
+        begin = max(first, self._first)
+        count = min(end, self.end) - begin
         number, within = divmod(row, BLOCK_ROWS)
         column, bit = self._blocks[number][:, within // 8], np.uint8(1 << within % 8)
         for start, stop in _stretches(begin, count):
@@ -91,27 +92,26 @@ class NightMatrix:
         nights = np.roll(column >> np.uint8(within % 8) & np.uint8(1), -(self._first % WINDOW_NIGHTS))
         return int.from_bytes(np.packbits(nights, bitorder="little").tobytes(), "little")
 
-    def closed_in(self, number: int, first: date, nights: int) -> Bits:
-        """Which rows of a block have a closed night among the `nights` from `first`: a bit per row, least significant
-        first. All nights must be kept.
+    def closed_in(self, number: int, first: int, end: int) -> Bits:
+        """Which rows of a block have a closed night in `[first, end)`: a bit per row, least significant first.
+
+        Raises ValueError unless all these nights are kept.
         """
-        begin = first.toordinal()
-        if begin < self._first or begin + nights > self._first + WINDOW_NIGHTS:
+        if not self._first <= first < end <= self.end:
             raise ValueError("nights outside the matrix")
-        block, parts = self._blocks[number], list(_stretches(begin, nights))
+        block, parts = self._blocks[number], list(_stretches(first, end - first))
         closed: Bits = np.bitwise_or.reduce(block[slice(*parts[0])], axis=0)
         for start, end in parts[1:]:
             closed |= np.bitwise_or.reduce(block[start:end], axis=0)
         return closed
 
-    def roll(self, first: date) -> None:
+    def roll(self, first: int) -> None:
         """Keep the nights from another day on; those that were not kept before are open until rows are put again."""
-        steps = first.toordinal() - self._first
-        dropped = range(self._first, first.toordinal()) if steps > 0 else range(first.toordinal(), self._first)
+        dropped = range(self._first, first) if first > self._first else range(first, self._first)
         for day in dropped[:WINDOW_NIGHTS]:
             for block in self._blocks:
                 block[day % WINDOW_NIGHTS] = 0
-        self._first = first.toordinal()
+        self._first = first
 
 
 def _stretches(begin: int, count: int) -> Iterator[tuple[int, int]]:

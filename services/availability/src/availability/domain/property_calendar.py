@@ -5,10 +5,9 @@ it until a whole state that reaches the gap arrives. Every step returns a new ca
 """
 
 from dataclasses import dataclass, field, replace
-from datetime import date
 from uuid import UUID
 
-from rules.calendar import StoredRange
+from availability.domain.packed_ranges import NO_RANGES, PackedRanges
 from rules.checks import Sellable
 from rules.quotes import Fees, Rates
 from rules.stay_rules import SellingConditions, SellingTerms, StayRules
@@ -39,10 +38,7 @@ class Pricing:
 
 @dataclass(frozen=True, slots=True)
 class CalendarState:
-    """One property as committed at `version`; `ranges` are its active stored ranges, in any order.
-
-    The ids of a range may be unknown (nil): no two active ranges of a property overlap, so its nights say which it is.
-    """
+    """One property as committed at `version`; `ranges` are its active stored ranges."""
 
     agency_id: UUID
     version: int
@@ -50,7 +46,7 @@ class CalendarState:
     profile: Profile
     rules: StayRules = field(default_factory=StayRules)
     pricing: Pricing = field(default_factory=Pricing)
-    ranges: tuple[StoredRange, ...] = ()
+    ranges: PackedRanges = NO_RANGES
     is_gone: bool = False
 
     @property
@@ -62,12 +58,10 @@ class CalendarState:
     @property
     def sellable(self) -> Sellable:
         """What a stay of the property is checked against."""
-        return Sellable(self.terms, self.profile.preparation_days, self.ranges)
+        return Sellable(self.terms, self.profile.preparation_days, self.ranges.stored)
 
     def after(self, delta: "Delta") -> "CalendarState":
         """The state at the version of `delta`, which must be the next one."""
-        released = {nights_of(stored) for stored in delta.released}
-        kept = (stored for stored in self.ranges if nights_of(stored) not in released)
         return CalendarState(
             agency_id=self.agency_id,
             version=delta.version,
@@ -75,14 +69,9 @@ class CalendarState:
             profile=delta.profile or self.profile,
             rules=self.rules if delta.rules is None else delta.rules,
             pricing=delta.pricing or self.pricing,
-            ranges=(*kept, *delta.occupied),
+            ranges=self.ranges.changed(delta.released, delta.occupied),
             is_gone=self.is_gone or delta.removes,
         )
-
-
-def nights_of(stored: StoredRange) -> tuple[str, date, date]:
-    """What tells an active range from the others of its property."""
-    return stored.kind, stored.occupied_start, stored.occupied_end
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +84,8 @@ class Delta:
     agency_id: UUID
     version: int
     commit_version: int
-    occupied: tuple[StoredRange, ...] = ()
-    released: tuple[StoredRange, ...] = ()
+    occupied: PackedRanges = NO_RANGES
+    released: PackedRanges = NO_RANGES
     profile: Profile | None = None
     rules: StayRules | None = None
     pricing: Pricing | None = None

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from availability.domain.columns import Columns
 from availability.domain.interned import Interned
+from availability.domain.packed_ranges import NO_RANGES
 from availability.domain.property_calendar import CalendarState, Delta, Pricing, Profile
 from availability.domain.property_index import PropertyIndex
 from availability.domain.range_table import RangeTable
@@ -113,7 +114,7 @@ class PropertyStore:
         if row is not None:
             self._clear(row)
             self._leave(row)
-            self.taken.put(row, (), 0)
+            self.taken.put(row, NO_RANGES, 0)
             self._use(row, 0)
             self._columns.set("use", row, GONE)  # for those who look at all rows
             self._free.append(row)

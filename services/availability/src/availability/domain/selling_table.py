@@ -171,7 +171,10 @@ class SellingTable:
         return stays, flags
 
     def _put_levels(self, levels: _Levels) -> int:
+        is_known = self._levels.find(levels) is not None
         number = self._levels.take(levels)
+        if is_known:
+            return number
         self._stay_levels.make_room(number)
         rules = StayRules(levels.default, dict(levels.weekday))
         on_weekday = [rules.rule_on(MONDAY + timedelta(days=weekday)) for weekday in range(7)]
@@ -180,7 +183,10 @@ class SellingTable:
         return number
 
     def _put_rate_levels(self, levels: _RateLevels) -> int:
+        is_known = self._rate_levels.find(levels) is not None
         number = self._rate_levels.take(levels)
+        if is_known:
+            return number
         self._nightly.make_room(number)
         of_weekday = dict(levels.weekday_minor)
         rates = [of_weekday.get(weekday, levels.default_minor) for weekday in range(7)]

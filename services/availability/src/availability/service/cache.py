@@ -197,7 +197,7 @@ class Cache:
         row = self.store.find(property_id)
         if row is None or property_id in self._parked or self.store.is_gone(row):
             return None
-        return self.store.version(row), digest(self.store.taken.ranges(row), after)
+        return self.store.version(row), digest(self.store.taken.ranges(row).stored, after)
 
     def bits_agree(self, property_id: UUID) -> bool:
         """True when the bits that searches read say of a property what its ranges say."""
