@@ -57,6 +57,23 @@ async def row(own: OwnLedger, table: str, range_id: UUID) -> dict[str, Any] | No
     return dict(found) if found else None
 
 
+async def test_the_state_since_a_date_has_what_was_archived_since(own: OwnLedger) -> None:
+    house = await own.ledger.new_property(uuid4())
+    for ended_days_ago in (600, 500, 401, 30, 1):
+        await add_range(own, house, "active", ended_days_ago)
+    await add_range(own, house, "released", 450)
+    await retention_step(own.ledger.system)
+    today = (await properties.state(own.ledger.system, house)).as_of.date()
+
+    async def ended(since: date | None) -> list[int]:
+        found = await properties.state(own.ledger.system, house, since)
+        return [(today - stored.occupied_end).days for stored in found.ranges]
+
+    assert await ended(None) == [1]
+    assert await ended(today - timedelta(days=501)) == [500, 401, 30, 1]
+    assert await ended(today - timedelta(days=500)) == [401, 30, 1]
+
+
 async def test_past_ranges_move_to_the_archive_whole_and_younger_ones_stay(own: OwnLedger) -> None:
     house = await own.ledger.new_property(uuid4())
     moving = [await add_range(own, house, "released", 31), await add_range(own, house, "active", 401)]

@@ -55,8 +55,8 @@ def add_property_routes(router: APIRouter, deps: DepsOf) -> None:
         return answer({"after": after, "items": items, "next_cursor": next_cursor})
 
     @router.get("/internal/properties/{property_id}/state", response_model=http.PropertyState)
-    async def get_property_state(property_id: UUID, _: ServiceCaller) -> Response:
-        found = await properties.state(deps.system, property_id)
+    async def get_property_state(property_id: UUID, _: ServiceCaller, since: CalendarDate | None = None) -> Response:
+        found = await properties.state(deps.system, property_id, since)
         whole = events.snapshot(found.owner, found.terms, found.ranges).model_dump(mode="json")
         return answer({"as_of": found.as_of, "state": whole})
 

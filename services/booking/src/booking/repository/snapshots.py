@@ -33,6 +33,17 @@ async def select_property_with_ranges(connection: Connection, property_id: UUID)
     return PropertyWithRanges(as_of, owner, terms, tuple(await select_active_ranges(connection, property_id)))
 
 
+async def select_archived_ranges(connection: Connection, property_id: UUID, after: date) -> list[StoredRange]:
+    """Ranges that were active when they were archived, and end after a date."""
+    rows = await connection.fetch(
+        """SELECT id, kind, source_id, stay, occupied, expires_at FROM inventory_ranges_archive
+           WHERE property_id = $1 AND state = 'active' AND upper(occupied) > $2 ORDER BY occupied""",
+        property_id,
+        after,
+    )
+    return [range_from(row) for row in rows]
+
+
 async def select_unpublished(pool: Pool, shard: int, behind: UUID | None, limit: int) -> list[UUID]:
     """Properties of a shard whose snapshot is behind, or a day old, in property order; those behind a property."""
     rows = await pool.fetch(

@@ -82,17 +82,21 @@ async def list_page(deps: Deps, agency_id: UUID, page: Page) -> list[Property]:
         return await lists.select_properties(connection, agency_id, page)
 
 
-async def state(deps: Deps, property_id: UUID) -> PropertyWithRanges:
+async def state(deps: Deps, property_id: UUID, since: date | None = None) -> PropertyWithRanges:
     """The whole state of a property whatever its agency, or `NotFound`; for other services, with the system role.
 
-    A deleted property is answered as gone for ever: who never heard of the deletion must not take it for a mistake.
+    Its ranges are those that end in the last days or later; with `since` those that end after that date, however long
+    ago it was. A deleted property is answered as gone for ever: who never heard of the deletion must not take it for a
+    mistake.
     """
     async with deps.pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         found = await snapshots.select_property_with_ranges(connection, property_id)
-    if found is None:
-        raise NotFound("property")
-    horizon = found.as_of.date() - events.PAST_DAYS_IN_SNAPSHOT
-    return replace(found, ranges=tuple(stored for stored in found.ranges if stored.occupied_end > horizon))
+        if found is None:
+            raise NotFound("property")
+        archived = await snapshots.select_archived_ranges(connection, property_id, since) if since is not None else []
+    horizon = since or found.as_of.date() - events.PAST_DAYS_IN_SNAPSHOT
+    kept = tuple(stored for stored in found.ranges if stored.occupied_end > horizon)
+    return replace(found, ranges=(*archived, *kept))
 
 
 async def digests(deps: Deps, ends_after: date, cursor: UUID | None, limit: int) -> list[tuple[UUID, int, str]]:
