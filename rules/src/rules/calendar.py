@@ -8,10 +8,18 @@ everywhere. Nights are numbered from an origin date; bit i of a bitmap is the ni
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
 PREPARATION = "preparation"
+HOLD = "hold"
+DAY_ZERO = date(1999, 1, 1)
+"""Digests count days from here."""
+_UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+
+DigestLine = tuple[int, int, str]
+"""The first occupied day, the first day of the stay, and all of a range as text; sorted as tuples are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,15 +123,48 @@ def closed_ranges(
 
 
 def digest(ranges: Iterable[StoredRange], after: date) -> str:
-    """Fingerprint of the stored ranges whose `occupied` ends after a date; comparable only at equal versions."""
-    lines = sorted(
-        f"{stored.range_id} {stored.kind} {stored.source_id} {stored.stay_start} {stored.stay_end} "
-        f"{stored.occupied_start} {stored.occupied_end} "
-        f"{int(stored.expires_at.timestamp() * 1000) if stored.expires_at else '-'}"
-        for stored in ranges
-        if stored.occupied_end > after
+    """Fingerprint of the stored ranges whose `occupied` ends after a date; comparable only at equal versions.
+
+    The ids of ranges are no part of it, nor the source of one that is no hold: a cache need not keep those. Booking
+    computes the same in SQL (`select_digest_page`), and a test compares the two.
+    """
+    return digest_of(_line_of(stored) for stored in ranges if stored.occupied_end > after)
+
+
+def digest_of(lines: Iterable[DigestLine]) -> str:
+    """Fingerprint of ranges by their lines, in any order: 32 hexadecimal digits."""
+    return hashlib.md5("\n".join(text for _, _, text in sorted(lines)).encode(), usedforsecurity=False).hexdigest()
+
+
+def digest_line(
+    kind: str,
+    stay_start: int,
+    stay_end: int,
+    occupied_start: int,
+    occupied_end: int,
+    expires_ms: int | None = None,
+    holder: UUID | None = None,
+) -> DigestLine:
+    """One range for `digest_of`, from numbers; for who keeps its ranges as such.
+
+    Dates are days since `DAY_ZERO`, `expires_ms` is unix milliseconds rounded down, `holder` the source of a hold.
+    """
+    ends = "-" if expires_ms is None else expires_ms
+    text = f"{kind} {stay_start} {stay_end} {occupied_start} {occupied_end} {ends} {holder or '-'}"
+    return occupied_start, stay_start, text
+
+
+def _line_of(stored: StoredRange) -> DigestLine:
+    zero = DAY_ZERO.toordinal()
+    return digest_line(
+        stored.kind,
+        stored.stay_start.toordinal() - zero,
+        stored.stay_end.toordinal() - zero,
+        stored.occupied_start.toordinal() - zero,
+        stored.occupied_end.toordinal() - zero,
+        None if stored.expires_at is None else (stored.expires_at - _UNIX_EPOCH) // _MILLISECOND,
+        stored.source_id if stored.kind == HOLD else None,
     )
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32]
 
 
 def _spans(ranges: Iterable[StoredRange], origin: date, now: datetime) -> Iterator[tuple[int, int]]:
