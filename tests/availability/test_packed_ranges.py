@@ -22,7 +22,7 @@ from availability.domain.packed_ranges import (
     whole_meeting,
     without_past,
 )
-from rules.calendar import StoredRange, open_bits
+from rules.calendar import StoredRange, digest, open_bits
 from tests.availability.packing import packed
 
 NOW = datetime(2028, 2, 1, tzinfo=UTC)
@@ -108,3 +108,12 @@ def test_closed_nights_are_those_the_rules_close(
     closed = closed_nights(records, held, preparation_days, start, start + nights)
     is_open = open_bits([*given_ranges, *held], preparation_days, night(first), nights, NOW)
     assert closed == ~is_open & ((1 << nights) - 1)
+
+
+@given(ranges, ranges, st.integers(-40, 60))
+def test_the_digest_is_that_of_the_plain_ranges(
+    given_ranges: list[StoredRange], whole: list[StoredRange], first: int
+) -> None:
+    held = [replace(one, kind="hold", source_id=UUID(int=7), expires_at=NOW) for one in whole]
+    together = [*given_ranges, *held]
+    assert packed(together).digest(night(first)) == digest(together, night(first))

@@ -128,7 +128,7 @@ def digest(ranges: Iterable[StoredRange], after: date) -> str:
     The ids of ranges are no part of it, nor the source of one that is no hold: a cache need not keep those. Booking
     computes the same in SQL (`select_digest_page`), and a test compares the two.
     """
-    return digest_of(_line_of(stored) for stored in ranges if stored.occupied_end > after)
+    return digest_of(line_of(stored) for stored in ranges if stored.occupied_end > after)
 
 
 def digest_of(lines: Iterable[DigestLine]) -> str:
@@ -154,7 +154,8 @@ def digest_line(
     return occupied_start, stay_start, text
 
 
-def _line_of(stored: StoredRange) -> DigestLine:
+def line_of(stored: StoredRange) -> DigestLine:
+    """One range for `digest_of`."""
     zero = DAY_ZERO.toordinal()
     return digest_line(
         stored.kind,

@@ -13,12 +13,12 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from rules.calendar import StoredRange, closed_bits
+from rules.calendar import DAY_ZERO, StoredRange, closed_bits, digest_line, digest_of, line_of
 
 RECORD = np.dtype([("start", "<u2"), ("nights", "<u2"), ("extra", "u1"), ("kind", "u1")])
 """`start` counts days from EPOCH, `extra` the nights that are occupied after the stay."""
 LAYOUT = Struct("<HHBB")
-EPOCH = date(1999, 1, 1).toordinal()
+EPOCH = DAY_ZERO.toordinal()
 NO_ID = UUID(int=0)
 KINDS = ("reservation", "block", "conflict")
 NUMBERS = {kind: number for number, kind in enumerate(KINDS)}
@@ -43,6 +43,16 @@ class PackedRanges:
         """The records one by one."""
         size = LAYOUT.size
         return [self.records[at : at + size] for at in range(0, len(self.records), size)]
+
+    def digest(self, after: date) -> str:
+        """`rules.calendar.digest` of these ranges."""
+        end = after.toordinal() - EPOCH
+        lines = [
+            digest_line(KINDS[kind], start, start + nights, start, start + nights + extra)
+            for start, nights, extra, kind in LAYOUT.iter_unpack(self.records)
+            if start + nights + extra > end
+        ]
+        return digest_of(lines + [line_of(stored) for stored in self.whole if stored.occupied_end > after])
 
     def changed(self, released: "PackedRanges", occupied: "PackedRanges") -> "PackedRanges":
         """Without those released (one that is not there is ignored), with those occupied."""

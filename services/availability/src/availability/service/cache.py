@@ -22,7 +22,6 @@ from availability.snapshots import delta_of, instant, state_of
 from contracts.booking_http_v1 import PropertyState
 from contracts.booking_properties_v1 import PropertySnapshot
 from contracts.booking_reservations_v1 import InventoryChange
-from rules.calendar import digest
 from runtime.kafka import partition_of
 from runtime.logs import get_logger
 
@@ -197,7 +196,7 @@ class Cache:
         row = self.store.find(property_id)
         if row is None or property_id in self._parked or self.store.is_gone(row):
             return None
-        return self.store.version(row), digest(self.store.taken.ranges(row).stored, after)
+        return self.store.version(row), self.store.taken.ranges(row).digest(after)
 
     def bits_agree(self, property_id: UUID) -> bool:
         """True when the bits that searches read say of a property what its ranges say."""
