@@ -1,10 +1,10 @@
-"""Proves the index against a dict: ids that share halves, removal, and pages that others change meanwhile."""
+"""Proves the index against a dict: ids that share halves, removal, and many at once."""
 
 from __future__ import annotations
 
-from itertools import islice
-from uuid import UUID, uuid4
+from uuid import UUID
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,38 +30,22 @@ def test_it_finds_what_a_dict_finds(program: list[tuple[bool, UUID]]) -> None:
             model[property_id] = row
     assert len(index) == len(model)
     assert all(index.find(property_id) == row for property_id, row in model.items())
-    assert dict(index.after(None)) == model
 
 
-@given(st.sets(ids), ids)
-def test_pages_continue_behind_any_id_whether_it_is_known_or_not(known: set[UUID], cursor: UUID) -> None:
-    index = PropertyIndex()
-    for row, property_id in enumerate(known):
-        index.add(property_id, row)
-    whole = [property_id for property_id, _ in index.after(None)]
-    assert sorted(whole) == sorted(known)
-    for place, property_id in enumerate(whole):
-        assert [found for found, _ in index.after(property_id)] == whole[place + 1 :]
-    with_cursor = PropertyIndex()
-    for property_id in known | {cursor}:
-        with_cursor.add(property_id, 0)
-    order = [property_id for property_id, _ in with_cursor.after(None)]
-    behind = order[order.index(cursor) + 1 :]
-    assert [found for found, _ in index.after(cursor)] == behind
+@given(st.sets(ids))
+def test_an_index_made_at_once_finds_the_same(known: set[UUID]) -> None:
+    order = list(known)
+    highs = np.array([one.int >> 64 for one in order], np.uint64)
+    lows = np.array([one.int & 2**64 - 1 for one in order], np.uint64)
+    index = PropertyIndex.of(highs, lows, np.arange(len(order)) + 5)
+    assert len(index) == len(order)
+    assert [index.find(one) for one in order] == list(range(5, len(order) + 5))
+    for one in order:
+        assert index.remove(one) == order.index(one) + 5
+    assert len(index) == 0
 
 
-def test_what_comes_and_goes_while_pages_are_read_neither_repeats_nor_hides_others() -> None:
-    index = PropertyIndex()
-    stay = [uuid4() for _ in range(3000)]
-    for row, property_id in enumerate(stay):
-        index.add(property_id, row)
-    seen: list[UUID] = []
-    pages = index.after(None)
-    comes = [uuid4() for _ in range(300)]
-    for new in comes:
-        seen += [property_id for property_id, _ in islice(pages, 10)]
-        index.add(new, 0)
-        index.remove(new) if new.int % 2 else None
-    seen += [property_id for property_id, _ in pages]
-    assert len(seen) == len(set(seen))
-    assert set(stay) <= set(seen)
+def test_an_index_of_a_property_that_is_there_twice_is_refused() -> None:
+    half = np.array([7, 8, 7], np.uint64)
+    with pytest.raises(ValueError, match="twice"):
+        PropertyIndex.of(half, half, np.arange(3))

@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer
 
 from availability.consumers import SILENCE_S, Silence, Silent, Tail
 from availability.service.cache import Cache
+from availability.service.saving import Saving
 from deploy.local.journey_client import NotYet, until
 from runtime.kafka import DeadLetters
 from runtime.settings import KafkaSettings
@@ -43,7 +44,12 @@ async def test_a_stuck_consumer_is_replaced_where_it_stood(own_kafka: str, topic
     """Stuck as after some broker restarts: its fetching has ended, and nothing says so."""
     cache = Cache(PARTITIONS)
     letters = DeadLetters(own_kafka, "availability")
-    tail = Tail(KafkaSettings(kafka_bootstrap_servers=own_kafka, kafka_partitions=PARTITIONS), cache, letters)
+    tail = Tail(
+        KafkaSettings(kafka_bootstrap_servers=own_kafka, kafka_partitions=PARTITIONS),
+        cache,
+        letters,
+        Saving(cache, None),
+    )
     place = PropertyInMaking(id=uuid.uuid4())
     await topics.write(place, place.created())
     others = _consumers()

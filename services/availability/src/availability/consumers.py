@@ -1,20 +1,22 @@
 """Kafka in: replays booking's two topics into the cache and then follows them, without a group; a loop of `main`.
 
-Each replica reads all partitions itself. A cold start reads the compacted topic to its end, then the change log from
-the mark the snapshots left. Positions live here, so a consumer that got stuck is replaced where it stood.
+Each replica reads all partitions itself. A start from the snapshot file reads on where that was written; without one
+the compacted topic is read to its end, then the change log from the mark the states left. Positions live here, so a
+consumer that got stuck is replaced where it stood.
 """
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Collection, Hashable, Iterable
+from collections.abc import AsyncIterator, Collection, Hashable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from uuid import UUID
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
-from availability.domain.positions import first_delta
+from availability.domain.positions import LOOK_BACK, Place, first_delta
 from availability.service.cache import Cache
+from availability.service.saving import Saving
 from contracts.booking_properties_v1 import DeltaOffset, PropertySnapshot
 from contracts.booking_reservations_v1 import InventoryChange, Watermark
 from contracts.topics import BOOKING_PROPERTIES, BOOKING_RESERVATIONS, Topic
@@ -69,10 +71,12 @@ class Silence:
 class Tail:
     """One replica's reading of both topics; `run` is to be kept alive for the life of the process."""
 
-    def __init__(self, settings: KafkaSettings, cache: Cache, letters: DeadLetters) -> None:
+    def __init__(self, settings: KafkaSettings, cache: Cache, letters: DeadLetters, saving: Saving) -> None:
         self._settings = settings
         self._cache = cache
         self._letters = letters
+        self._saving = saving
+        self._last_events: dict[TopicPartition, tuple[int, UUID]] = {}
         self._positions: Positions = {}
         self._goal: Positions = {}
         self._marks: dict[int, int] = {}
@@ -84,7 +88,7 @@ class Tail:
         while True:
             try:
                 if not self._is_following:
-                    await self._replay_snapshots()
+                    await self._start()
                     self._is_following = True
                 await self._follow()
             except Silent:
@@ -94,6 +98,61 @@ class Tail:
                     log.warning("kafka does not serve, trying again until it does", error=repr(error))
                 self._is_away = True
                 await asyncio.sleep(RETRY_S)
+
+    def places(self) -> list[Place] | None:
+        """How far the topics are applied; None before they are followed."""
+        if not self._is_following:
+            return None
+        return [
+            Place(at.topic, at.partition, offset, *self._last_events.get(at, ()))
+            for at, offset in self._positions.items()
+        ]
+
+    async def _start(self) -> None:
+        """Take up the snapshot file, or else read the states on the compacted topic."""
+        reached = await self._saving.load(self._why_not)
+        if not reached:
+            await self._replay_snapshots()
+            return
+        starts, self._goal = await self._bounds(
+            [*self._places(BOOKING_PROPERTIES), *self._places(BOOKING_RESERVATIONS)]
+        )
+        for place in reached:
+            at = TopicPartition(place.topic, place.partition)
+            self._positions[at] = max(starts[at], place.offset - LOOK_BACK)
+            if place.event_offset is not None and place.event_id is not None:
+                self._last_events[at] = place.event_offset, place.event_id
+
+    async def _why_not(self, places: Sequence[Place]) -> str | None:
+        """Why the topics cannot be read on from these places; None when they can."""
+        ours = self._all_places()
+        offsets = {TopicPartition(place.topic, place.partition): place.offset for place in places}
+        if set(offsets) != set(ours):
+            return "it is of other topics or partitions"
+        starts, ends = await self._bounds(ours)
+        for at, offset in offsets.items():
+            is_expired = offset < starts[at] and at.topic == BOOKING_RESERVATIONS.name
+            if is_expired or offset > ends[at]:
+                return f"{at.topic} does not reach to offset {offset} of partition {at.partition} any more"
+        named = {TopicPartition(one.topic, one.partition): one for one in places if one.event_offset is not None}
+        found = await self._events_at({at: one.event_offset or 0 for at, one in named.items()})
+        strange = sorted(at.partition for at, one in named.items() if found.get(at) != one.event_id)
+        return f"the partitions {strange} have another event where it was written" if strange else None
+
+    async def _events_at(self, offsets: Positions) -> dict[TopicPartition, UUID]:
+        """The ids of the events at these offsets, as far as there are any."""
+        found: dict[TopicPartition, UUID] = {}
+        seen: set[TopicPartition] = set()
+        if not offsets:
+            return found
+        async with self._consumer(offsets, offsets) as consumer, asyncio.timeout(START_TIMEOUT_S):
+            while len(seen) < len(offsets):
+                for at, batch in (await consumer.getmany(timeout_ms=POLL_MS)).items():
+                    if at not in seen and batch[0].offset == offsets[at]:
+                        with suppress(PoisonMessage):
+                            found[at] = parse_event(TOPICS[at.topic], to_record(batch[0])).envelope.event_id
+                    seen.add(at)
+        return found
 
     async def _replay_snapshots(self) -> None:
         """Read the compacted topic to its end, and find where the change log continues it."""
@@ -184,6 +243,8 @@ class Tail:
             self._cache.remove(_property_id(record))
             return
         event = parse_event(topic, record)
+        if topic is BOOKING_RESERVATIONS:
+            self._last_events[TopicPartition(topic.name, record.partition)] = record.offset, event.envelope.event_id
         match event.data:
             case Watermark() as mark:
                 _require(mark.partition == record.partition, "a watermark of another partition")
@@ -203,6 +264,9 @@ class Tail:
 
     def _places(self, topic: Topic) -> list[TopicPartition]:
         return [TopicPartition(topic.name, number) for number in range(self._settings.kafka_partitions)]
+
+    def _all_places(self) -> list[TopicPartition]:
+        return [*self._places(BOOKING_PROPERTIES), *self._places(BOOKING_RESERVATIONS)]
 
     def _has_reached(self, places: Iterable[TopicPartition]) -> bool:
         return all(self._positions.get(place, 0) >= self._goal[place] for place in places)

@@ -13,6 +13,7 @@ from availability.service.cache import Cache
 from availability.service.checks import Checks
 from availability.service.reading import Reader
 from availability.service.resync import Resync
+from availability.service.saving import Saving
 from availability.settings import AvailabilitySettings
 from contracts.topics import owned_by
 from runtime.cli import Service
@@ -35,7 +36,8 @@ def build(settings: AvailabilitySettings, roles: frozenset[str]) -> FastAPI:
     jwt_secret = settings.jwt_secret.get_secret_value()
     booking = Booking(settings.booking_url, jwt_secret)
     letters = DeadLetters(settings.kafka_bootstrap_servers, NAME)
-    tail = Tail(settings, cache, letters)
+    saving = Saving(cache, settings.snapshot_path)
+    tail = Tail(settings, cache, letters, saving)
     resync = Resync(cache, booking)
 
     @asynccontextmanager
@@ -46,7 +48,9 @@ def build(settings: AvailabilitySettings, roles: frozenset[str]) -> FastAPI:
             loops.keep(resync.run_losses, "comparison with booking")
             loops.every(ROLL_INTERVAL_S, cache.roll_window, "moving the window to a new day")
             loops.every(FORGET_INTERVAL_S, cache.forget_past, "forgetting past ranges")
+            loops.every(settings.snapshot_interval_s, lambda: saving.save(tail.places), "writing the snapshot file")
             yield
+            await saving.save(tail.places)
         await letters.close()
 
     async def cache_is_ready() -> str | None:

@@ -1,17 +1,22 @@
 """The environment of this service, read once; `main` wires by it."""
 
+from pathlib import Path
+
 from pydantic import Field
 
 from runtime.settings import KafkaSettings, ServiceSettings
 
 
 class AvailabilitySettings(ServiceSettings, KafkaSettings):
-    """Where booking is, and when one-property answers come from it rather than from memory.
+    """Where booking is, when one-property answers come from it rather than from memory, and the snapshot file.
 
-    That is from a lag of `max_cache_lag_ms` on, and when a version that was asked for does not come to memory within
-    `version_wait_ms`.
+    Booking is asked from a lag of `max_cache_lag_ms` on, and when a version that was asked for does not come to memory
+    within `version_wait_ms`. The file at `snapshot_path` is written every `snapshot_interval_s` and at the end; without
+    a path each start reads the topics.
     """
 
     booking_url: str = Field(pattern=r"^https?://")
     max_cache_lag_ms: int = Field(default=10_000, ge=1)
     version_wait_ms: int = Field(default=50, ge=0, le=10_000)
+    snapshot_path: Path | None = None
+    snapshot_interval_s: float = Field(default=300.0, gt=0)

@@ -85,12 +85,33 @@ class Arena:
         found: NDArray[Any] = self._records[name][places]
         return found
 
+    def dump(self, places: NDArray[np.integer], counts: NDArray[np.integer]) -> NDArray[np.void]:
+        """Lists one behind the other, each with all the room it takes."""
+        rooms = rooms_for(counts)
+        begins = np.cumsum(rooms) - rooms
+        within = np.arange(rooms.sum()) - np.repeat(begins, rooms)
+        found: NDArray[np.void] = self._records[np.repeat(places.astype(np.int64), rooms) + within]
+        return found
+
+    def load(self, dumped: NDArray[np.void], counts: NDArray[np.integer]) -> NDArray[np.int64]:
+        """Store the lists of a dump; their places. Raises ValueError when the counts are not those of the dump."""
+        rooms = rooms_for(counts)
+        if rooms.sum() != len(dumped):
+            raise ValueError("counts that do not fit the records")
+        begin = self._grow(len(dumped))
+        self._records[begin : begin + len(dumped)] = dumped
+        places: NDArray[np.int64] = np.where(rooms > 0, begin + np.cumsum(rooms) - rooms, 0)
+        return places
+
     def _take(self, room: int) -> int:
         """A place with so much room."""
         if room == 0:
             return 0
         if self._free[room]:
             return self._free[room].pop()
+        return self._grow(room)
+
+    def _grow(self, room: int) -> int:
         place, self._end = self._end, self._end + room
         if self._end > len(self._records):
             # Moves pages instead of copying them; safe because no view of the array is ever given out.
@@ -105,3 +126,10 @@ def room_for(length: int) -> int:
         return length
     step = 1 << (length.bit_length() - 4)
     return -(-length // step) * step
+
+
+def rooms_for(lengths: NDArray[np.integer]) -> NDArray[np.int64]:
+    """`room_for` of each length."""
+    known, where = np.unique(lengths, return_inverse=True)
+    rooms: NDArray[np.int64] = np.array([room_for(length) for length in known.tolist()], np.int64)[where]
+    return rooms

@@ -51,6 +51,11 @@ class Columns:
         found: NDArray[Any] = self._columns[name][rows]
         return found
 
+    def fill(self, name: str, start: int, values: NDArray[Any]) -> None:
+        """Replace the values of the rows from `start` on."""
+        self.make_room(start + len(values) - 1)
+        self._columns[name][start : start + len(values)] = values
+
     def head(self, name: str, count: int) -> NDArray[Any]:
         """The values of the first rows, copied."""
         return self._columns[name][:count].copy()

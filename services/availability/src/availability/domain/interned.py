@@ -1,8 +1,11 @@
 """Equal values once: what many properties share is kept one time, and a property has its number. Used by the store."""
 
 from array import array
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 Value = TypeVar("Value", bound=Hashable)
 
@@ -38,6 +41,25 @@ class Interned(Generic[Value]):
             del self._numbers[self[number]]
             self._values[number] = None
             self._free.append(number)
+
+    def values(self, numbers: NDArray[np.integer]) -> dict[int, Value]:
+        """The values with these numbers, each once."""
+        return {number: self[number] for number in np.unique(numbers).tolist()}
+
+    def take_all(
+        self, numbers: NDArray[np.integer], is_kept: NDArray[np.bool_], values: Mapping[int, Value]
+    ) -> NDArray[np.uint32]:
+        """`take` for each that is kept of a dump's numbers, whose values it names; 0 for the others.
+
+        Raises KeyError for a number without a value.
+        """
+        found = np.zeros(len(numbers), np.uint32)
+        used, counts = np.unique(numbers[is_kept], return_counts=True)
+        for number, count in zip(used.tolist(), counts.tolist(), strict=True):
+            here = self.take(values[number])
+            self._uses[here] += count - 1
+            found[is_kept & (numbers == number)] = here
+        return found
 
     def __getitem__(self, number: int) -> Value:
         value = self._values[number]

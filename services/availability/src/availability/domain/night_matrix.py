@@ -105,6 +105,16 @@ class NightMatrix:
             closed |= np.bitwise_or.reduce(block[start:end], axis=0)
         return closed
 
+    def dump(self, start: int, end: int) -> Bits:
+        """The bits of the rows `[start, end)`, whole bytes of one block, a row of them for each night of the ring."""
+        number, within = divmod(start, BLOCK_ROWS)
+        return self._blocks[number][:, within // 8 : within // 8 + (end - start) // 8].copy()
+
+    def load(self, start: int, bits: Bits) -> None:
+        """Take up the bits of rows from `start` on, dumped from a matrix with the same nights."""
+        number, within = divmod(start, BLOCK_ROWS)
+        self._blocks[number][:, within // 8 : within // 8 + bits.shape[1]] = bits
+
     def roll(self, first: int) -> None:
         """Keep the nights from another day on; those that were not kept before are open until rows are put again."""
         dropped = range(self._first, first) if first > self._first else range(first, self._first)

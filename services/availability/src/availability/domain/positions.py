@@ -1,10 +1,22 @@
-"""Where to begin reading a partition of the change log at a cold start; called by the consumers."""
+"""Where to begin reading a partition at a start, and how far one was read; called by the consumers."""
 
 from dataclasses import dataclass
+from uuid import UUID
 
 # Reading a little before the snapshots' mark costs a few duplicates and finds a watermark that is there already, so
 # that a replica becomes ready although no relay runs. A relay writes four watermarks a second.
 LOOK_BACK = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """How far a partition was read: `offset` is the next one; `event_id` names the event at `event_offset`, if any."""
+
+    topic: str
+    partition: int
+    offset: int
+    event_offset: int | None = None
+    event_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)

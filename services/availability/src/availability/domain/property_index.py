@@ -6,8 +6,10 @@ a few kilobytes at most however many there are.
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator
 from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
 
 SHARDS = 1024
 _SHARD_MASK = SHARDS - 1
@@ -15,7 +17,7 @@ _LOW_MASK = 2**64 - 1
 
 
 class PropertyIndex:
-    """Rows by id. The order of iteration is that of `position`, which has nothing to do with time or agency."""
+    """Rows by id."""
 
     def __init__(self) -> None:
         self._lows = [array("Q") for _ in range(SHARDS)]
@@ -30,6 +32,24 @@ class PropertyIndex:
         """The row of a property; None for an unknown one."""
         shard, at, is_there = self._look(property_id)
         return self._rows[shard][at] if is_there else None
+
+    @classmethod
+    def of(cls, highs: NDArray[np.uint64], lows: NDArray[np.uint64], rows: NDArray[np.int64]) -> "PropertyIndex":
+        """An index of many properties, the halves of whose ids are given. Raises ValueError for one given twice."""
+        made = cls()
+        shards = (lows & np.uint64(_SHARD_MASK)).astype(np.int64)
+        order = np.lexsort((highs, lows, shards))
+        ends = np.cumsum(np.bincount(shards, minlength=SHARDS))
+        highs, lows, sorted_rows = highs[order], lows[order], rows[order].astype(np.uint32)
+        if np.any((highs[1:] == highs[:-1]) & (lows[1:] == lows[:-1])):
+            raise ValueError("a property is there twice")
+        for shard in range(SHARDS):
+            part = slice(int(ends[shard - 1]) if shard else 0, int(ends[shard]))
+            made._lows[shard].frombytes(lows[part].tobytes())
+            made._highs[shard].frombytes(highs[part].tobytes())
+            made._rows[shard].frombytes(sorted_rows[part].tobytes())
+        made._count = len(rows)
+        return made
 
     def add(self, property_id: UUID, row: int) -> None:
         """A property that is not known yet has this row."""
@@ -51,23 +71,6 @@ class PropertyIndex:
             del column[shard][at]
         self._count -= 1
         return row
-
-    def after(self, cursor: UUID | None) -> Iterator[tuple[UUID, int]]:
-        """Every property and its row, behind `cursor` in the order of this index; what comes and goes meanwhile may be
-        left out, nothing comes twice.
-        """
-        shard, at, is_there = self._look(cursor) if cursor is not None else (0, 0, False)
-        at += is_there
-        while shard < SHARDS:
-            lows, highs = self._lows[shard], self._highs[shard]
-            if at >= len(lows):
-                shard, at = shard + 1, 0
-                continue
-            low, high = lows[at], highs[at]
-            yield UUID(int=high << 64 | low), self._rows[shard][at]
-            at = bisect_left(lows, low)  # anew: others may have come and gone meanwhile
-            while at < len(lows) and (lows[at], highs[at]) <= (low, high):
-                at += 1
 
     def _look(self, property_id: UUID) -> tuple[int, int, bool]:
         """The shard of an id, where in it the id is or belongs, and whether it is there."""

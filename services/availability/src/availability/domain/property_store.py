@@ -7,7 +7,10 @@ that is given out changes later.
 
 from array import array
 from collections import defaultdict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from datetime import date
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -20,10 +23,29 @@ from availability.domain.property_calendar import CalendarState, Delta, Pricing,
 from availability.domain.property_index import PropertyIndex
 from availability.domain.range_table import RangeTable
 from availability.domain.selling_table import SellingTable
+from rules.calendar import StoredRange
 
 Rows = NDArray[np.int64]
+Mask = NDArray[np.bool_]
 LOW_MASK = 2**64 - 1
 PARKED, GONE = 1, 2
+STORED = (
+    "high", "low", "version", "rules_version", "latitude", "longitude", "agency", "amenities", "partition", "use",
+)  # fmt: skip
+PART_ROWS = 1024
+"""Rows of a part of the snapshot file: copying them keeps a reader waiting for two milliseconds at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some rows from `start` on for the snapshot file: arrays by name, shared values by name and number, and the ranges
+    that are kept whole by row. Nothing in it refers to the store.
+    """
+
+    start: int
+    arrays: Mapping[str, NDArray[Any]]
+    values: Mapping[str, Mapping[int, Any]]
+    whole: Mapping[int, tuple[StoredRange, ...]]
 
 
 class PropertyStore:
@@ -204,6 +226,55 @@ class PropertyStore:
             rows = rows[highs[rows] <= last]
         found: list[int] = rows[np.lexsort((lows[rows], highs[rows]))][:limit].tolist()
         return found
+
+    # The snapshot file.
+
+    def dump(self, start: int, unfinished: Collection[int]) -> Part:
+        """The rows `[start, start + PART_ROWS)`, without those that are parked or among the `unfinished`."""
+        rows = np.arange(start, min(start + PART_ROWS, -(-self._rows // 8) * 8), dtype=np.int64)
+        self._columns.make_room(int(rows[-1]))
+        is_kept = self._is_used(rows) & (self._columns.at("use", rows) & PARKED == 0)
+        is_kept &= ~np.isin(rows, list(unfinished))
+        arrays = {name: self._columns.at(name, rows) for name in STORED}
+        terms, values = self.selling.dump(rows, is_kept)
+        taken, whole = self.taken.dump(rows, is_kept)
+        values["agency"] = self._agencies.values(arrays["agency"][is_kept])
+        values["amenities"] = self._amenities.values(arrays["amenities"][is_kept])
+        return Part(start, {**arrays, **terms, **taken, "is_kept": is_kept}, values, whole)
+
+    def load(self, part: Part) -> None:
+        """Take up dumped rows, part after part, into a store that was empty and whose window is that of the dump.
+
+        Raises ValueError or KeyError for what is no dump; the store is of no use then.
+        """
+        arrays, start = part.arrays, part.start
+        is_kept = arrays["is_kept"]
+        if start != self._rows:
+            raise ValueError("parts that do not follow each other")
+        self._rows = start + len(is_kept)
+        rows = np.arange(start, self._rows, dtype=np.int64)
+        for name in STORED:
+            self._columns.fill(name, start, arrays[name])
+        for name, shared in (("agency", self._agencies), ("amenities", self._amenities)):
+            self._columns.fill(name, start, shared.take_all(arrays[name], is_kept, part.values[name]))
+        self._columns.fill("use", start, np.where(is_kept, arrays["use"], GONE))
+        self.selling.load(start, arrays, part.values, is_kept)
+        self.taken.load(start, arrays, part.whole)
+        for row in rows[~is_kept].tolist():
+            self.taken.put(row, NO_RANGES, 0)
+            self._free.append(row)
+        agencies = self._columns.at("agency", rows)
+        for number in np.unique(agencies[is_kept]).tolist():
+            self._members[number].extend(rows[is_kept & (agencies == number)].tolist())
+        self._hidden.update(rows[is_kept & (arrays["use"] != 0)].tolist())
+
+    def loaded(self) -> None:
+        """All parts are there: properties can be found. Raises ValueError when one is there twice."""
+        rows = np.setdiff1d(np.arange(self._rows, dtype=np.int64), np.array(self._free, np.int64))
+        self._index = PropertyIndex.of(self._columns.at("high", rows), self._columns.at("low", rows), rows)
+
+    def _is_used(self, rows: Rows) -> Mask:
+        return (rows < self._rows) & ~np.isin(rows, np.array(self._free, np.int64))
 
     @property
     def nbytes(self) -> dict[str, int]:

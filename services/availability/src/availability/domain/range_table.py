@@ -1,8 +1,9 @@
 """What is taken of every property, by row: packed ranges, and a bit for each night they close; used by the store."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from heapq import heappop, heappush
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -163,6 +164,36 @@ class RangeTable:
         whole = self._whole.get(row)
         met = packed.whole_meeting(whole, start, end + days) if whole else ()
         return packed.closed_nights(records, met, days, start, end)
+
+    # The snapshot file.
+
+    def dump(self, rows: Rows, is_kept: Mask) -> tuple[dict[str, NDArray[Any]], dict[int, tuple[StoredRange, ...]]]:
+        """Arrays of the consecutive `rows`, those not kept without ranges, and what is kept whole by row."""
+        last = int(rows[-1])
+        self._columns.make_room(last)
+        self._nights.make_room(last)
+        counts = np.where(is_kept, self._columns.at("count", rows), 0)
+        arrays = {
+            "range_counts": counts.astype("<u2"),
+            "ranges": self._ranges.dump(self._columns.at("place", rows), counts),
+            "preparation_days": self._columns.at("preparation_days", rows),
+            "bits": self._nights.dump(int(rows[0]), last + 1),
+        }
+        kept = rows[is_kept].tolist() if self._whole else []
+        return arrays, {row: self._whole[row] for row in kept if row in self._whole}
+
+    def load(
+        self, start: int, arrays: Mapping[str, NDArray[Any]], whole: Mapping[int, tuple[StoredRange, ...]]
+    ) -> None:
+        """Take up dumped rows from `start` on, whose window was the same. Raises ValueError for what is no dump."""
+        counts = arrays["range_counts"]
+        self._columns.fill("place", start, self._ranges.load(arrays["ranges"], counts))
+        self._columns.fill("count", start, counts)
+        self._columns.fill("preparation_days", start, arrays["preparation_days"])
+        self._nights.make_room(start + len(counts) - 1)
+        self._nights.load(start, arrays["bits"])
+        for row, ranges in whole.items():
+            self._set_whole(row, ranges)
 
     # Ranges.
 

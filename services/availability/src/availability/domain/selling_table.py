@@ -4,8 +4,10 @@ Used by the property store. The rules themselves are those of `rules`: `terms` g
 and `prices` are the same judgement over columns, which tests hold against `judge` and `quote`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +33,7 @@ Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
-class _Levels:
+class Levels:
     """The rules below the dated ones."""
 
     default: StayRule
@@ -39,7 +41,7 @@ class _Levels:
 
 
 @dataclass(frozen=True, slots=True)
-class _RateLevels:
+class RateLevels:
     """The rates below the dated ones."""
 
     default_minor: int | None
@@ -51,9 +53,15 @@ class SellingTable:
 
     def __init__(self) -> None:
         self._conditions: Interned[tuple[SellingConditions, str]] = Interned()
-        self._levels: Interned[_Levels] = Interned()
-        self._rate_levels: Interned[_RateLevels] = Interned()
+        self._levels: Interned[Levels] = Interned()
+        self._rate_levels: Interned[RateLevels] = Interned()
         self._fees: Interned[Fees] = Interned()
+        self._shared: Mapping[str, Interned[Any]] = {
+            "conditions": self._conditions,
+            "levels": self._levels,
+            "rate_levels": self._rate_levels,
+            "fees": self._fees,
+        }
         self._rules, self._rates = Arena(RULE), Arena(RATE)
         self._columns = Columns(
             **dict.fromkeys(("conditions", "levels", "rate_levels", "fees", "rules_at", "rates_at"), "<u4"),
@@ -72,8 +80,8 @@ class SellingTable:
         """Keep the terms of a row that has none."""
         self._columns.make_room(row)
         rules, rates = terms.rules, terms.rates
-        levels = _Levels(rules.default, tuple(sorted(rules.weekday.items())))
-        rate_levels = _RateLevels(rates.default_minor, tuple(sorted(rates.weekday_minor.items())))
+        levels = Levels(rules.default, tuple(sorted(rules.weekday.items())))
+        rate_levels = RateLevels(rates.default_minor, tuple(sorted(rates.weekday_minor.items())))
         self._set(row, "conditions", self._conditions.take((terms.conditions, terms.currency)))
         self._set(row, "levels", self._put_levels(levels))
         self._set(row, "rate_levels", self._put_rate_levels(rate_levels))
@@ -85,10 +93,8 @@ class SellingTable:
 
     def drop(self, row: int) -> None:
         """Forget the terms of a row."""
-        self._conditions.give_back(self._get(row, "conditions"))
-        self._levels.give_back(self._get(row, "levels"))
-        self._rate_levels.give_back(self._get(row, "rate_levels"))
-        self._fees.give_back(self._get(row, "fees"))
+        for name, shared in self._shared.items():
+            shared.give_back(self._get(row, name))
         self._rules.drop(self._get(row, "rules_at"), self._get(row, "rules"))
         self._rates.drop(self._get(row, "rates_at"), self._get(row, "rates"))
 
@@ -106,6 +112,36 @@ class SellingTable:
             self._fees[self._get(row, "fees")],
             currency,
         )
+
+    def dump(self, rows: Rows, is_kept: Mask) -> tuple[dict[str, NDArray[Any]], dict[str, dict[int, Any]]]:
+        """Arrays of some rows, those not kept without dated entries, and the values that the kept ones share."""
+        self._columns.make_room(int(rows[-1]))
+        arrays: dict[str, NDArray[Any]] = {name: self._columns.at(name, rows) for name in self._shared}
+        for name, arena in (("rules", self._rules), ("rates", self._rates)):
+            counts = np.where(is_kept, self._columns.at(name, rows), 0)
+            arrays[f"{name}_counts"] = counts.astype("<u2")
+            arrays[name] = arena.dump(self._columns.at(f"{name}_at", rows), counts)
+        values = {name: shared.values(arrays[name][is_kept]) for name, shared in self._shared.items()}
+        return arrays, values
+
+    def load(
+        self,
+        start: int,
+        arrays: Mapping[str, NDArray[Any]],
+        values: Mapping[str, Mapping[int, Any]],
+        is_kept: Mask,
+    ) -> None:
+        """Take up dumped rows from `start` on. Raises ValueError or KeyError for what is no dump."""
+        for name, shared in self._shared.items():
+            self._columns.fill(name, start, shared.take_all(arrays[name], is_kept, values[name]))
+        for number in np.unique(self._columns.at("levels", start + np.flatnonzero(is_kept))).tolist():
+            self._note_levels(number)
+        for number in np.unique(self._columns.at("rate_levels", start + np.flatnonzero(is_kept))).tolist():
+            self._note_rate_levels(number)
+        for name, arena in (("rules", self._rules), ("rates", self._rates)):
+            counts = arrays[f"{name}_counts"]
+            self._columns.fill(name, start, counts)
+            self._columns.fill(f"{name}_at", start, arena.load(arrays[name], counts))
 
     def conditions(self, rows: Rows) -> NDArray[np.int64]:
         """The number of each row's conditions, for `conditions_of`."""
@@ -170,28 +206,35 @@ class SellingTable:
             flags = (flags & ~says) | (self._rules.field("flags", dated) & says)
         return stays, flags
 
-    def _put_levels(self, levels: _Levels) -> int:
+    def _put_levels(self, levels: Levels) -> int:
         is_known = self._levels.find(levels) is not None
         number = self._levels.take(levels)
-        if is_known:
-            return number
+        if not is_known:
+            self._note_levels(number)
+        return number
+
+    def _note_levels(self, number: int) -> None:
+        """Spell out what the levels with a number say on each weekday."""
         self._stay_levels.make_room(number)
+        levels = self._levels[number]
         rules = StayRules(levels.default, dict(levels.weekday))
         on_weekday = [rules.rule_on(MONDAY + timedelta(days=weekday)) for weekday in range(7)]
         self._stay_levels.set("stays", number, [_stays(rule, ANY_LENGTH) for rule in on_weekday])
         self._stay_levels.set("flags", number, [_flags(rule)[1] for rule in on_weekday])
-        return number
 
-    def _put_rate_levels(self, levels: _RateLevels) -> int:
+    def _put_rate_levels(self, levels: RateLevels) -> int:
         is_known = self._rate_levels.find(levels) is not None
         number = self._rate_levels.take(levels)
-        if is_known:
-            return number
+        if not is_known:
+            self._note_rate_levels(number)
+        return number
+
+    def _note_rate_levels(self, number: int) -> None:
         self._nightly.make_room(number)
+        levels = self._rate_levels[number]
         of_weekday = dict(levels.weekday_minor)
         rates = [of_weekday.get(weekday, levels.default_minor) for weekday in range(7)]
         self._nightly.set("rate", number, [NO_RATE if rate is None else rate for rate in rates])
-        return number
 
     def _get(self, row: int, name: str) -> int:
         number: int = self._columns.get(name, row)

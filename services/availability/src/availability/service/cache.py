@@ -6,7 +6,7 @@ without an await, so each change is seen whole or not at all.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
@@ -18,7 +18,7 @@ from availability.domain.property_calendar import CalendarState, Delta, Property
 from availability.domain.property_store import PropertyStore
 from availability.domain.range_table import RangeMissing
 from availability.domain.watermarks import Watermarks
-from availability.snapshots import delta_of, instant, state_of
+from availability.snapshots.states import delta_of, instant, state_of
 from contracts.booking_http_v1 import PropertyState
 from contracts.booking_properties_v1 import PropertySnapshot
 from contracts.booking_reservations_v1 import InventoryChange
@@ -151,6 +151,18 @@ class Cache:
                 del self._losses[partition]
         if not self._losses:
             self.something_lost.clear()
+
+    # The snapshot file.
+
+    def unfinished(self) -> set[UUID]:
+        """Properties whose state is not complete, or is being fetched."""
+        return {*self._waiting, *self.wanted}
+
+    def take_up(self, store: PropertyStore, unfinished: Iterable[UUID]) -> None:
+        """Begin with what a snapshot file held."""
+        self.store = store
+        for property_id in unfinished:
+            self.want(property_id)
 
     # What may be answered.
 

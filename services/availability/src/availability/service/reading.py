@@ -12,7 +12,7 @@ from uuid import UUID
 from availability.clients import Booking
 from availability.domain.property_calendar import CalendarState
 from availability.service.cache import Cache, View
-from availability.snapshots import instant, state_of
+from availability.snapshots.states import instant, state_of
 from runtime.http_client import UpstreamUnavailable
 
 
