@@ -82,7 +82,9 @@ class Suite:
         """
         default_name = service if role == "serve" else f"{service}-{role}"
         chosen = self.ports.of(service) if port is None else port
-        environment = {**self._environment(service), "PORT": str(chosen), **(env or {})}
+        # Relative to the run folder, in which every process runs; a replica has a file of its own.
+        file = {"SNAPSHOT_PATH": f"{name or default_name}.snapshot"} if service == AVAILABILITY else {}
+        environment = {**self._environment(service), "PORT": str(chosen), **file, **(env or {})}
         serves_http = role in HTTP_ROLES
         return ProcessSpec(
             name=name or default_name,
