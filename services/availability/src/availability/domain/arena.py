@@ -20,6 +20,8 @@ class Arena:
 
     def __init__(self, record: DTypeLike) -> None:
         self._records = np.zeros(FIRST_SIZE, record)
+        # Without fields many records are copied at once, not field by field.
+        self._opaque = np.dtype((np.void, self._records.itemsize))
         self._end = 0
         self._free: defaultdict[int, list[int]] = defaultdict(list)
 
@@ -89,8 +91,8 @@ class Arena:
         """Lists one behind the other, each with all the room it takes."""
         rooms = rooms_for(counts)
         begins = np.cumsum(rooms) - rooms
-        within = np.arange(rooms.sum()) - np.repeat(begins, rooms)
-        found: NDArray[np.void] = self._records[np.repeat(places.astype(np.int64), rooms) + within]
+        where = np.repeat(places.astype(np.int64) - begins, rooms) + np.arange(rooms.sum())
+        found: NDArray[np.void] = self._records.view(self._opaque)[where].view(self._records.dtype)
         return found
 
     def load(self, dumped: NDArray[np.void], counts: NDArray[np.integer]) -> NDArray[np.int64]:
@@ -99,7 +101,7 @@ class Arena:
         if rooms.sum() != len(dumped):
             raise ValueError("counts that do not fit the records")
         begin = self._grow(len(dumped))
-        self._records[begin : begin + len(dumped)] = dumped
+        self._records.view(self._opaque)[begin : begin + len(dumped)] = dumped.view(self._opaque)
         places: NDArray[np.int64] = np.where(rooms > 0, begin + np.cumsum(rooms) - rooms, 0)
         return places
 
