@@ -15,10 +15,12 @@ import subprocess
 import sys
 import time
 from collections import Counter, deque
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import cast
 
 import httptools
+import orjson
 import uvloop
 
 from deploy.local.places import REPOSITORY
@@ -26,6 +28,7 @@ from tests.bench.traffic import Build, booking_requests
 
 DRAIN_S = 40.0
 SAMPLES = 3
+CREATED = 201
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,11 @@ class Load:
     seed: int
     with_key: bool = True
     rate: float = 0.0
+    keeps_created: bool = False
+
+
+Created = tuple[str, int, float]
+"""A 201: property, inventory version, and when it arrived by the monotonic clock, which all processes share."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +57,8 @@ class Result:
     """What came back. `statuses` counts the measured window, `whole` everything from the first request to the last.
 
     Latencies in ms by percentile, of all answers in the window; `lost` requests got no answer; `cpu_share` is this
-    process's share of one core; `late_ms` is the p99 delay of the generator itself against the intended times.
+    process's share of one core; `late_ms` is the p99 delay of the generator itself against the intended times;
+    `created` are the window's bookings, when the load wants them kept.
     """
 
     statuses: dict[str, int]
@@ -60,6 +69,7 @@ class Result:
     cpu_share: float
     late_ms: float
     samples: list[str]
+    created: list[Created] = field(default_factory=list)
 
     def per_second(self, *statuses: int) -> float:
         """Answers of these statuses per second of the window."""
@@ -133,6 +143,7 @@ class _Generator:
         self._latencies: list[float] = []
         self._lateness: list[float] = [0.0]
         self._samples: list[str] = []
+        self._created: list[tuple[bytes, float]] = []
         self._lost = 0
         self._idle: deque[_Connection] = deque()
         self._waiting: deque[float] = deque()
@@ -172,6 +183,8 @@ class _Generator:
         if self._from <= moment < self._until:
             self._statuses[status] += 1
             self._latencies.append(now - connection.due)
+            if status == CREATED and self._load.keeps_created:
+                self._created.append((body, now))
         if (status >= 500 or status in (400, 401, 404, 422)) and len(self._samples) < SAMPLES:
             self._samples.append(f"{status} {body[:300].decode(errors='replace')}")
         if not self._load.rate:
@@ -223,15 +236,24 @@ class _Generator:
             statuses={str(status): count for status, count in self._statuses.items()},
             whole={str(status): count for status, count in self._whole.items()},
             seconds=self._load.seconds,
-            latency_ms={name: _at(ordered, share) * 1000 for name, share in (("p50", 0.5), ("p99", 0.99), ("max", 1))},
+            latency_ms={
+                name: percentile(ordered, share) * 1000 for name, share in (("p50", 0.5), ("p99", 0.99), ("max", 1))
+            },
             lost=self._lost,
             cpu_share=used / self._load.seconds,
-            late_ms=_at(late, 0.99) * 1000,
+            late_ms=percentile(late, 0.99) * 1000,
             samples=self._samples,
+            created=[_created(body, now) for body, now in self._created],
         )
 
 
-def _at(ordered: list[float], share: float) -> float:
+def _created(body: bytes, now: float) -> Created:
+    booking = orjson.loads(body)
+    return booking["property_id"], booking["inventory_version"], now
+
+
+def percentile(ordered: Sequence[float], share: float) -> float:
+    """The value below which this share of sorted values lies."""
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
 
 

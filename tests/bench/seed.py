@@ -92,6 +92,13 @@ CREATE TABLE bench_sizes AS SELECT (SELECT data FROM outbox ORDER BY id DESC LIM
                                    (SELECT body FROM idempotency_keys ORDER BY created_at DESC LIMIT 1) AS answer,
                                    (SELECT after FROM reservation_history ORDER BY id DESC LIMIT 1) AS history;
 GRANT SELECT ON bench_sizes TO PUBLIC"""
+# What was there before the auditor is taken as it is, as the migration does for an older ledger.
+AUDITED_FROM_HERE = (
+    """INSERT INTO audit_positions (property_id, agency_id, floor_version)
+       SELECT property_id, agency_id, inventory_version FROM inventory_versions
+       ON CONFLICT (property_id) DO UPDATE SET floor_version = excluded.floor_version""",
+    "UPDATE audit_cursor SET outbox_id = (SELECT coalesce(max(id), 0) FROM outbox)",
+)
 _PROPERTY: dict[str, Any] = {"name": "Sample", "time_zone": "Europe/Lisbon", "currency": "EUR", "max_occupancy": 4}
 
 

@@ -17,25 +17,30 @@ from typing import Any
 
 import asyncpg
 import psutil
+from aiokafka.admin import AIOKafkaAdminClient
 
+from contracts.topics import BOOKING_PROPERTIES, BOOKING_RESERVATIONS, Topic
 from deploy.local.places import REPOSITORY
 from deploy.local.ports import HOST, free_port
 from deploy.local.postgres import find_binaries
 from deploy.local.prepare import create_all_topics, migrate_databases
 from deploy.local.provision import Databases, DatabaseUrls, in_database, provision
 from deploy.local.secrets_file import load_secrets
-from deploy.local.services import BOOKING, Suite, http_ready
+from deploy.local.services import AVAILABILITY, BOOKING, Suite, http_ready
 from deploy.local.stack import EmbeddedStack
 from deploy.local.supervisor import ProcessSpec, Supervisor
+from runtime.kafka import create_topics
+from runtime.settings import KafkaSettings
 from tests.bench.effort import MANY_RANGES, PROPERTIES
 from tests.bench.peers import monolith
-from tests.bench.seed import multiply_ranges, seed_ledger
+from tests.bench.seed import PARTITIONS, multiply_ranges, seed_ledger
 
 LEDGER = "pms_booking"
 """The migrated database with PROPERTIES properties and as many ranges; copied, never worked on."""
 LARGE_LEDGER = "bench_large_ledger"
 PEER = "bench_peer"
 OUTBOX = "bench_outbox"
+REPLICA_READY_S = 1800.0
 _IMPORTS = {"PYTHONPATH": str(REPOSITORY)}
 
 
@@ -125,6 +130,26 @@ class Stage:
         ]
         with self._running(specs):
             yield [(HOST, int(spec.env["PORT"])) for spec in specs]
+
+    @contextmanager
+    def booking(self, database: str, role: str = "serve", port: int = 0) -> Iterator[tuple[str, int]]:
+        """Booking in one process on a database, whole or in one role; its (host, port) pair."""
+        spec = self._suite_on(database).process(BOOKING, role, port=port or free_port(), env=_IMPORTS)
+        with self._running([spec]):
+            yield HOST, int(spec.env["PORT"])
+
+    @contextmanager
+    def replica(self, booking_port: int, **env: str) -> Iterator[tuple[str, int]]:
+        """Availability, watched (`tests.bench.replica`), beside a booking; its (host, port) pair, once it is ready."""
+        given = {**_IMPORTS, "BOOKING_URL": f"http://{HOST}:{booking_port}", **env}
+        spec = self._suite.process(AVAILABILITY, port=free_port(), env=given)
+        argv = (sys.executable, "-P", "-m", "tests.bench.replica", "serve")
+        with self._running([replace(spec, argv=argv, ready_timeout_s=REPLICA_READY_S)]):
+            yield HOST, int(spec.env["PORT"])
+
+    def empty_topics(self) -> None:
+        """Make booking's two topics anew: what an earlier run left is of another ledger."""
+        asyncio.run(_make_anew(self.kafka_bootstrap, (BOOKING_RESERVATIONS, BOOKING_PROPERTIES)))
 
     @contextmanager
     def relay(self, database: str) -> Iterator[None]:
@@ -226,6 +251,22 @@ class Stage:
         # FILE_COPY: the default would write the whole copy to the log, which the next measurement would pay for.
         statement = f"CREATE DATABASE {name} TEMPLATE {source} STRATEGY file_copy"
         asyncio.run(_execute(self._stack.postgres_admin_dsn, statement))
+
+
+async def _make_anew(bootstrap: str, topics: Sequence[Topic]) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        await admin.delete_topics([topic.name for topic in topics])
+    finally:
+        await admin.close()
+    settings = KafkaSettings(kafka_bootstrap_servers=bootstrap, kafka_partitions=PARTITIONS)
+    missing = {topic.name: topic for topic in topics}
+    # Kafka deletes later than it says, and until then a topic of the name is still there.
+    while missing:
+        for name in await create_topics(settings, list(missing.values())):
+            del missing[name]
+        await asyncio.sleep(0.2)
 
 
 async def _execute(dsn: str, statement: str) -> None:

@@ -30,7 +30,7 @@ from runtime.loops import Loops
 from runtime.postgres import Connection, create_pool
 from tests.bench.effort import QUICK, ROUNDS
 from tests.bench.report import Report
-from tests.bench.seed import PARTITIONS, multiply_ranges, seed_ledger
+from tests.bench.seed import AUDITED_FROM_HERE, PARTITIONS, multiply_ranges, seed_ledger
 from tests.bench.stage import OUTBOX, Stage
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(0)]
@@ -41,13 +41,7 @@ ALARM_S = 60.0
 GIVE_UP_S = 600.0
 LOOK_S = 0.1
 
-# What was there before the auditor is taken as it is, as the migration does for an older ledger.
-_FLOORS = """
-INSERT INTO audit_positions (property_id, agency_id, floor_version)
-SELECT property_id, agency_id, inventory_version FROM inventory_versions
-ON CONFLICT (property_id) DO UPDATE SET floor_version = excluded.floor_version"""
-_CURSOR = """
-UPDATE audit_cursor SET outbox_id = (SELECT coalesce(max(id), 0) FROM outbox), topic_offsets = $1::text::jsonb"""
+_CURSOR = "UPDATE audit_cursor SET topic_offsets = $1::text::jsonb"
 _JUST_LEFT = """
 SELECT version.property_id, version.agency_id, version.shard, version.inventory_version
 FROM inventory_versions AS version, audit_cursor
@@ -134,7 +128,8 @@ async def _measure(stage: Stage, database: str) -> dict[str, list[float]]:
     writer = TopicWriter(stage.kafka_bootstrap)
     seconds: dict[str, list[float]] = {name: [] for name in CORRUPTIONS}
     try:
-        await connection.execute(_FLOORS)
+        for statement in AUDITED_FROM_HERE:
+            await connection.execute(statement)
         async with _auditing(stage, database, connection) as auditor:
             await _until(lambda: _is(auditor.totals.cycles > 0))
             for _ in range(ROUNDS):

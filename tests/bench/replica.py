@@ -1,0 +1,165 @@
+"""Owns a replica of availability that is watched from inside: `python -m tests.bench.replica serve`; started by stage.
+
+The real service whole: its application, consumers, cache and repairing loops. Beside it runs one task that notes when
+the replica became ready and how long the event loop kept it waiting; and of every change is noted when it could be
+seen, where that is measured. The notes are asked for when the load is over, so that nothing is asked meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from array import array
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from unittest.mock import patch
+from uuid import UUID
+
+import orjson
+from fastapi import FastAPI, Response
+
+from availability import main
+from availability.service.cache import Cache
+from availability.settings import AvailabilitySettings
+from contracts.booking_reservations_v1 import InventoryChange
+from runtime.cli import command_line
+from runtime.http import json_bytes
+
+SEEN, WATCHED = "/bench/seen", "/bench/watched"
+NOTES_CHANGES, IS_RESTLESS = "BENCH_NOTES_CHANGES", "BENCH_IS_RESTLESS"
+"""Environment: note when each change can be seen; let the watching task ask for its turn again and again."""
+PAUSE_S = 0.005
+STALL_S = 0.005
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What the watching task saw: monotonic seconds at its start and when the replica was ready (None: not yet).
+
+    Beyond that, of its turns until then: how many, the longest wait for one in ms, the waits of over STALL_S, and the
+    share of the time they took together.
+    """
+
+    began: float
+    ready: float | None
+    turns: int
+    longest_ms: float
+    stalls: int
+    stalled_share: float
+
+
+class NotingCache(Cache):
+    """A cache with notes of what can be seen: (property, version, monotonic seconds).
+
+    A change counts from the moment the event loop comes back after it was applied: then a question can be answered.
+    """
+
+    def __init__(self, partitions: int) -> None:
+        super().__init__(partitions)
+        self.notes: list[tuple[UUID, int, float]] = []
+        self._applied: list[tuple[UUID, int]] = []
+        self._is_due = False
+
+    def apply_change(self, agency_id: UUID, change: InventoryChange) -> None:
+        """Apply a change and look after it once the loop has come back."""
+        super().apply_change(agency_id, change)
+        self._applied.append((change.property_id, change.inventory_version))
+        if not self._is_due:
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self._look)
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        self._is_due = False
+        hidden = []
+        for property_id, version in self._applied:
+            if (self.shown_version(property_id) or 0) >= version:
+                self.notes.append((property_id, version, now))
+            else:
+                hidden.append((property_id, version))
+        self._applied = hidden
+
+
+class Watch:
+    """The watching task of one replica."""
+
+    def __init__(self, cache: Cache, pause_s: float) -> None:
+        self._cache = cache
+        self._pause_s = pause_s
+        self._began = self._ready = 0.0
+        self._waits = array("d")
+
+    @asynccontextmanager
+    async def watching(self) -> AsyncIterator[None]:
+        """Watch while the block runs."""
+        task = asyncio.create_task(self._run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        self._began = last = time.monotonic()
+        while True:
+            await asyncio.sleep(self._pause_s)
+            now = time.monotonic()
+            self._waits.append(now - last - self._pause_s)
+            last = now
+            if self._cache.missing() is None:
+                self._ready = now
+                return
+
+    def seen(self) -> Watched:
+        """The notes so far."""
+        stalls = [wait for wait in self._waits if wait > STALL_S]
+        took = sum(self._waits) + len(self._waits) * self._pause_s
+        return Watched(
+            self._began,
+            self._ready or None,
+            len(self._waits),
+            max(self._waits, default=0.0) * 1000,
+            len(stalls),
+            sum(stalls) / took if took else 0.0,
+        )
+
+
+def build(settings: AvailabilitySettings, roles: frozenset[str]) -> FastAPI:
+    """The application of a replica with routes for the notes; those of changes are forgotten as they are read."""
+    made: list[Cache] = []
+
+    def make(partitions: int) -> Cache:
+        made.append(NotingCache(partitions) if os.environ.get(NOTES_CHANGES) else Cache(partitions))
+        return made[0]
+
+    with patch.object(main, "Cache", make):
+        app = main.build(settings, roles)
+    watch = Watch(made[0], 0.0 if os.environ.get(IS_RESTLESS) else PAUSE_S)
+    whole = app.router.lifespan_context
+
+    @asynccontextmanager
+    async def lifespan(running: FastAPI) -> AsyncIterator[None]:
+        async with watch.watching(), whole(running):
+            yield
+
+    app.router.lifespan_context = lifespan
+
+    @app.get(SEEN)
+    async def seen() -> Response:
+        cache = made[0]
+        found: list[tuple[UUID, int, float]] = []
+        if isinstance(cache, NotingCache):
+            found, cache.notes = cache.notes, found
+        return json_bytes(orjson.dumps(found))
+
+    @app.get(WATCHED)
+    async def watched() -> Response:
+        return json_bytes(orjson.dumps(watch.seen()))
+
+    return app
+
+
+if __name__ == "__main__":
+    command_line(replace(main.SERVICE, build=build))()
