@@ -19,8 +19,15 @@ class Upstream:
 
     def __init__(self) -> None:
         self.heard: list[bytes] = []
+        self.writers: list[asyncio.StreamWriter] = []
+
+    def cut(self) -> None:
+        """Break every connection off."""
+        for writer in self.writers:
+            writer.transport.abort()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writers.append(writer)
         while line := await reader.readline():
             self.heard.append(line)
             writer.write(b"heard " + line)
@@ -104,6 +111,23 @@ async def test_it_delays_one_direction() -> None:
         writer.write(b"one\n")
         await reader.readline()
         assert time.monotonic() - began >= 0.2
+
+
+async def test_neither_side_of_a_lost_connection_hears_that_it_ended() -> None:
+    async with proxied() as (upstream, proxy, reader, writer):
+        writer.write(b"one\n")
+        await reader.readline()
+        proxy.lose()
+        writer.write(b"two\n")
+        upstream.cut()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reader.read(1), 0.2)
+        assert upstream.heard == [b"one\n"]
+        assert not reader.at_eof()
+        fresh_reader, fresh_writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+        fresh_writer.write(b"three\n")
+        assert await fresh_reader.readline() == b"heard three\n"
+        fresh_writer.close()
 
 
 async def test_it_cuts_connections() -> None:

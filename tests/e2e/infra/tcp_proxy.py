@@ -29,6 +29,7 @@ class Connection:
         default_factory=lambda: {"to_server": bytearray(), "to_client": bytearray()}
     )
     is_withholding: set[Direction] = field(default_factory=set)
+    is_lost: bool = False
     markers: set[bytes] = field(default_factory=set)
     writers: list[asyncio.StreamWriter] = field(default_factory=list)
 
@@ -39,10 +40,13 @@ class Connection:
 
 
 class TcpProxy:
-    """`async with TcpProxy(host, port) as proxy`: clients connect to `proxy.port` and reach the target."""
+    """`async with TcpProxy(host, port) as proxy`: clients connect to `proxy.port` and reach the target.
 
-    def __init__(self, host: str, port: int) -> None:
-        self.port = 0
+    The port is any free one unless it is given.
+    """
+
+    def __init__(self, host: str, port: int, listen_port: int = 0) -> None:
+        self.port = listen_port
         self.connections: list[Connection] = []
         self.delay_s: dict[Direction, float] = {"to_server": 0.0, "to_client": 0.0}
         self._target = (host, port)
@@ -54,7 +58,7 @@ class TcpProxy:
 
     async def __aenter__(self) -> Self:
         """Listen; the port is known afterwards."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -90,6 +94,13 @@ class TcpProxy:
         """Keep what arrives in this direction, on all present connections."""
         for connection in self.connections:
             connection.is_withholding.add(direction)
+
+    def lose(self) -> None:
+        """Let all present connections go silent for good: neither side hears anything more, not even that it ended."""
+        self.withhold("to_server")
+        self.withhold("to_client")
+        for connection in self.connections:
+            connection.is_lost = True
 
     def cut(self) -> None:
         """Close all present connections."""
@@ -144,7 +155,7 @@ class TcpProxy:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> None:
-        while data := await reader.read(CHUNK):
+        while data := await _read(connection, reader):
             if self.delay_s[direction]:
                 await asyncio.sleep(self.delay_s[direction])
             if direction == "to_server":
@@ -157,6 +168,8 @@ class TcpProxy:
                 await writer.drain()
             async with self._changed:
                 self._changed.notify_all()
+        if connection.is_lost:
+            return
         with contextlib.suppress(OSError):
             writer.write_eof()
 
@@ -171,3 +184,13 @@ class TcpProxy:
                 connection.is_withholding.add("to_client")
             elif word and word in data:
                 connection.is_withholding.add("to_server")
+
+
+async def _read(connection: Connection, reader: asyncio.StreamReader) -> bytes:
+    """What arrives next, empty at the end; that a lost connection broke is no more than its end."""
+    try:
+        return await reader.read(CHUNK)
+    except ConnectionError:
+        if not connection.is_lost:
+            raise
+        return b""

@@ -1,0 +1,133 @@
+"""Proves that caches live through a broker that dies under traffic, and through topics that are made anew under them.
+
+Nobody restarts a cache here: each must notice by itself what happened, and go on. Meanwhile no answer is older than its
+question allows, or other than its version.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import UnknownTopicOrPartitionError
+
+from contracts.topics import BOOKING_PROPERTIES, BOOKING_RESERVATIONS
+from deploy.local.journey_client import Agency, NotYet, until
+from deploy.local.kafka import KAFKA
+from tests.availability.proofs.agreement import require_agreement, require_equal
+from tests.availability.proofs.stage import SCALE, OneReplica, Stage, create_cache_topics
+from tests.availability.proofs.traffic import Traffic
+from tests.availability.proofs.watch import Watch, watching
+from tests.e2e.infra.tcp_proxy import TcpProxy
+
+PROPERTIES = 8
+CHANGES = 30
+STUCK = "no record arrived, reading on with a new consumer"
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(180)]
+
+
+@asynccontextmanager
+async def busy(stage: Stage, agency: Agency, replicas: Sequence[OneReplica]) -> AsyncIterator[tuple[Traffic, Watch]]:
+    """Traffic on new properties while these replicas are asked about them; at the end every answer is judged."""
+    traffic = Traffic(agency, seed=4)
+    await traffic.add_places(PROPERTIES)
+    await traffic.write(CHANGES)
+    await require_equal(stage, replicas)
+    urls = [replica.url for replica in replicas]
+    async with watching(urls, agency, traffic.places, jwt_secret=stage.suite.secrets.jwt_secret) as watch:
+        async with traffic.flowing():
+            yield traffic, watch
+        await require_equal(stage, replicas)
+    watch.require_truth()
+
+
+@pytest.mark.parametrize("_", range(SCALE))
+async def test_a_broker_that_dies_under_traffic_is_survived_by_a_consumer_that_never_hears_of_it_too(
+    stage: Stage, agency: Agency, report_hits: Callable[[int, int], None], _: int
+) -> None:
+    """The connections of one cache go silent with the broker: nothing it waits for ever comes, not even an error."""
+    host, port = stage.proxied_bootstrap.split(":")
+    async with (
+        TcpProxy(host, int(port), stage.proxied_port) as proxy,
+        stage.replica("behind-a-proxy", KAFKA_BOOTSTRAP_SERVERS=f"{host}:{stage.proxied_port}") as proxied,
+    ):
+        replicas = [*stage.replicas, proxied]
+        pids = {replica.name: stage.supervisor.pid(replica.name) for replica in replicas}
+        async with busy(stage, agency, replicas) as (traffic, watch):
+            assert any(connection.passed["to_client"] for connection in proxy.connections)
+            lost = list(proxy.connections)
+            proxy.lose()
+            await stage.kill(KAFKA)
+            await traffic.after(CHANGES)
+            await stage.restart(KAFKA)
+            await traffic.after(CHANGES)
+            await until(lambda: _noticed(stage, proxied), "the consumer to be replaced")
+        await require_agreement(stage, agency, traffic.places, replicas)
+        # Silent to the end: it was the cache that gave these connections up.
+        assert all(connection.is_lost for connection in lost)
+        assert {replica.name: stage.supervisor.pid(replica.name) for replica in replicas} == pids
+        report_hits(1, stage.log_of(proxied.name).count(STUCK))
+        assert watch.counts["ledger"] > 0
+
+
+async def _noticed(stage: Stage, replica: OneReplica) -> None:
+    if STUCK not in stage.log_of(replica.name):
+        raise NotYet(stage.log_of(replica.name)[-500:])
+
+
+@pytest.mark.parametrize("is_reading", [True, False], ids=["while caches read", "while caches sleep"])
+async def test_a_change_log_that_is_deleted_and_made_anew_under_traffic_is_survived(
+    stage: Stage, agency: Agency, is_reading: bool
+) -> None:
+    """Asleep, a cache finds its position inside a log that is not the one it had read."""
+    async with busy(stage, agency, stage.replicas) as (traffic, _):
+        with asleep(stage, [] if is_reading else stage.replicas):
+            await make_anew(stage, BOOKING_RESERVATIONS.name)
+            await traffic.after(CHANGES if is_reading else 4 * CHANGES)
+    await require_agreement(stage, agency, traffic.places)
+
+
+async def test_snapshots_that_are_deleted_and_published_again_under_traffic_are_survived(
+    stage: Stage, agency: Agency
+) -> None:
+    async with busy(stage, agency, stage.replicas) as (traffic, _):
+        await make_anew(stage, BOOKING_PROPERTIES.name)
+        await traffic.after(CHANGES)
+        await stage.command("republish", "--all", "--wait")
+        await traffic.after(CHANGES)
+    await require_agreement(stage, agency, traffic.places)
+
+
+@contextmanager
+def asleep(stage: Stage, replicas: Sequence[OneReplica]) -> Iterator[None]:
+    """These replicas do nothing for a while, and know nothing of it."""
+    pids = [stage.supervisor.pid(replica.name) for replica in replicas]
+    try:
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+async def make_anew(stage: Stage, topic: str) -> None:
+    """Delete a topic with all its records, and create it again."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=stage.suite.kafka_bootstrap)
+    await admin.start()
+    try:
+        await admin.delete_topics([topic])
+
+        async def gone() -> None:
+            (found,) = await admin.describe_topics([topic])
+            if found["error_code"] != UnknownTopicOrPartitionError.errno:
+                raise NotYet(f"{found}")
+
+        await until(gone, f"{topic} to be gone")
+    finally:
+        await admin.close()
+    await create_cache_topics(stage.suite.kafka_bootstrap)
