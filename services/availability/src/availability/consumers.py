@@ -43,8 +43,10 @@ START_TIMEOUT_S = 15.0
 STOP_TIMEOUT_S = 5.0
 REQUEST_TIMEOUT_MS = 10_000
 RETRY_S = 0.5
-# Records applied at a stretch, so that a replay never keeps a reader waiting for long.
-STRETCH = 50
+# How long records are applied at a stretch, and how many are taken from the client at once: a replay must not keep a
+# reader waiting, and a whole fetch of small records would.
+STRETCH_S = 0.002
+AT_ONCE = 500
 
 Positions = dict[TopicPartition, int]
 Batches = dict[TopicPartition, "list[ConsumerRecord[bytes, bytes]]"]
@@ -193,7 +195,7 @@ class Tail:
         """What has arrived, and the seconds waited for it."""
         began = time.monotonic()
         try:
-            batches: Batches = await consumer.getmany(timeout_ms=POLL_MS)
+            batches: Batches = await consumer.getmany(timeout_ms=POLL_MS, max_records=AT_ONCE)
         except OffsetOutOfRangeError as error:
             await self._reposition(consumer, list(error.args[0]))
             batches = {}
@@ -214,10 +216,12 @@ class Tail:
                 self._cache.report_loss(place.partition)
 
     async def _apply_all(self, batches: Batches) -> None:
+        began = time.monotonic()
         for place, batch in batches.items():
-            for count, raw in enumerate(batch):
-                if count % STRETCH == 0:
+            for raw in batch:
+                if time.monotonic() - began > STRETCH_S:
                     await asyncio.sleep(0)
+                    began = time.monotonic()
                 await self._consume(TOPICS[place.topic], to_record(raw))
                 self._positions[place] = raw.offset + 1
 
