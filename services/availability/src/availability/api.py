@@ -1,5 +1,6 @@
 """HTTP in: availability, calendars and checks for agencies, digests for services of the suite; routers for `main`."""
 
+import asyncio
 import re
 from datetime import date
 from typing import Annotated, Any
@@ -104,7 +105,7 @@ async def calendar(
         found = await _answers(request).calendar(agency_of(caller), question)
     except VersionUnknown as error:
         raise _refused("min_version", min_version, str(error)) from error
-    return json_bytes(_calendar_body(question, found))
+    return json_bytes(await _calendar_body(question, found))
 
 
 @public.post(
@@ -198,16 +199,12 @@ def _answer_body(answer: Availability) -> bytes:
     )
 
 
-def _calendar_body(question: CalendarQuestion, found: list[PropertyDays]) -> bytes:
-    items = [
-        {
-            "property_id": item.property_id,
-            "currency": item.reading.state.profile.currency,
-            "days": [_day(status) for status in item.days],
-            **_freshness(item.reading),
-        }
-        for item in found
-    ]
+async def _calendar_body(question: CalendarQuestion, found: list[PropertyDays]) -> bytes:
+    """One property at a time: fifty of them for a year would keep others waiting."""
+    items = []
+    for item in found:
+        items.append(orjson.Fragment(orjson.dumps(_property_days(item), option=orjson.OPT_UTC_Z)))
+        await asyncio.sleep(0)
     return orjson.dumps(
         {
             "from_date": question.from_date,
@@ -218,6 +215,15 @@ def _calendar_body(question: CalendarQuestion, found: list[PropertyDays]) -> byt
         },
         option=orjson.OPT_UTC_Z,
     )
+
+
+def _property_days(item: PropertyDays) -> dict[str, Any]:
+    return {
+        "property_id": item.property_id,
+        "currency": item.reading.state.profile.currency,
+        "days": [_day(status) for status in item.days],
+        **_freshness(item.reading),
+    }
 
 
 def _day(status: DayStatus) -> dict[str, Any]:
