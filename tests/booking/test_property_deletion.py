@@ -272,7 +272,7 @@ async def test_other_services_are_told_gone_for_ever_and_compare_it_no_more(ledg
     assert snapshot(found.owner, found.terms, found.ranges).gone
     listed: set[UUID] = set()
     cursor = None
-    while page := await properties.digests(ledger.system, night(0), cursor, 500):
+    while page := (await properties.digests(ledger.system, night(0), cursor, 500)).items:
         listed |= {property_id for property_id, _, _ in page}
         cursor = page[-1][0]
     assert kept in listed

@@ -108,7 +108,7 @@ async def test_archiving_moves_no_version_no_event_no_digest_and_no_snapshot(own
     async def told() -> list[Any]:
         state = await properties.state(own.ledger.system, house)
         day = state.as_of.date()
-        digests = [await properties.digests(own.ledger.system, after, None, 1000) for after in days(day)]
+        digests = [(await properties.digests(own.ledger.system, after, None, 1000)).items for after in days(day)]
         events = await own.ledger.system.pool.fetchval("SELECT count(*) FROM outbox")
         return [state.owner, set(state.ranges), digests, events]
 

@@ -368,9 +368,13 @@ class PropertyDigest(AnswerModel):
 
 
 class PropertyDigests(AnswerModel):
-    """Internal: one page of digests in property order, from booking's ledger or availability's cache."""
+    """Internal: one page of digests in property order, from booking's ledger or availability's cache.
+
+    Whatever the ledger's page tells of was committed before database time `as_of`.
+    """
 
     after: date
+    as_of: datetime | None = None
     items: list[PropertyDigest]
     next_cursor: UUID | None = None
 

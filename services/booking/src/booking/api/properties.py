@@ -49,10 +49,10 @@ def add_property_routes(router: APIRouter, deps: DepsOf) -> None:
         found = await properties.digests(deps.system, after, cursor, limit)
         items = [
             {"property_id": property_id, "inventory_version": version, "digest": digest}
-            for property_id, version, digest in found
+            for property_id, version, digest in found.items
         ]
-        next_cursor = found[-1][0] if len(found) == limit else None
-        return answer({"after": after, "items": items, "next_cursor": next_cursor})
+        next_cursor = found.items[-1][0] if len(found.items) == limit else None
+        return answer({"after": after, "as_of": found.as_of, "items": items, "next_cursor": next_cursor})
 
     @router.get("/internal/properties/{property_id}/state", response_model=http.PropertyState)
     async def get_property_state(property_id: UUID, _: ServiceCaller, since: CalendarDate | None = None) -> Response:

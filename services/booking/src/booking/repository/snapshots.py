@@ -1,6 +1,5 @@
 """Reads and marks of whole property states: for the compacted topic, the internal state answer and digests."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
@@ -9,8 +8,10 @@ from booking.domain.model import Property, PropertyTerms
 from booking.repository.reads import select_active_ranges, select_now, select_property
 from booking.repository.rows import range_from
 from booking.repository.terms import select_terms
-from rules.calendar import StoredRange
+from rules.calendar import DAY_ZERO, StoredRange
 from runtime.postgres import Connection, Pool
+
+_BEFORE_ALL = UUID(int=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,14 @@ class PropertyWithRanges:
     owner: Property
     terms: PropertyTerms
     ranges: tuple[StoredRange, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DigestPage:
+    """(property, version, digest) in property order, read before database time `as_of` (None for an empty page)."""
+
+    as_of: datetime | None
+    items: list[tuple[UUID, int, str]]
 
 
 async def select_property_with_ranges(connection: Connection, property_id: UUID) -> PropertyWithRanges | None:
@@ -90,26 +99,34 @@ async def _mark(pool: Pool, property_id: UUID, version: int, seen: str | None, i
     return marked is True
 
 
-async def select_digest_page(
-    connection: Connection, after: date, cursor: UUID | None, limit: int
-) -> list[tuple[UUID, int, list[StoredRange]]]:
-    """A page of (property, version, active ranges ending after a date), in property order; deleted ones left out."""
-    versions = await connection.fetch(
-        """SELECT version.property_id, version.inventory_version
-           FROM inventory_versions AS version JOIN properties AS owner ON owner.id = version.property_id
-           WHERE owner.deleted_at IS NULL AND ($1::uuid IS NULL OR version.property_id > $1)
-           ORDER BY version.property_id LIMIT $2""",
-        cursor,
-        limit,
-    )
-    ids: Sequence[UUID] = [row["property_id"] for row in versions]
+async def select_digest_page(connection: Connection, after: date, cursor: UUID | None, limit: int) -> DigestPage:
+    """The digests over active ranges that end after a date, as `rules.calendar.digest` defines them; one snapshot.
+
+    A page of properties in order beyond `cursor`, deleted ones left out. Both tables of the page are cut at the cursor:
+    the planner carries no inequality through a join.
+    """
     rows = await connection.fetch(
-        """SELECT property_id, id, kind, source_id, stay, occupied, expires_at FROM inventory_ranges
-           WHERE property_id = ANY ($1::uuid[]) AND state = 'active' AND upper(occupied) > $2""",
-        ids,
+        """SELECT page.property_id, page.inventory_version, found.digest, (SELECT clock_timestamp()) AS as_of
+           FROM (SELECT version.property_id, version.inventory_version
+                 FROM inventory_versions AS version JOIN properties AS owner ON owner.id = version.property_id
+                 WHERE owner.deleted_at IS NULL AND version.property_id > $1 AND owner.id > $1
+                 ORDER BY version.property_id LIMIT $2) AS page,
+               LATERAL (
+                 SELECT md5(coalesce(string_agg(
+                     line, E'\n' ORDER BY lower(occupied), lower(stay), line COLLATE "C"), '')) AS digest
+                 FROM (SELECT occupied, stay, concat_ws(
+                           ' ', kind, lower(stay) - $4::date, upper(stay) - $4::date,
+                           lower(occupied) - $4::date, upper(occupied) - $4::date,
+                           coalesce(floor(extract(epoch FROM expires_at) * 1000)::bigint::text, '-'),
+                           CASE kind WHEN 'hold' THEN source_id::text ELSE '-' END) AS line
+                       FROM inventory_ranges
+                       WHERE property_id = page.property_id AND state = 'active' AND upper(occupied) > $3) AS lines
+               ) AS found
+           ORDER BY page.property_id""",
+        cursor or _BEFORE_ALL,
+        limit,
         after,
+        DAY_ZERO,
     )
-    ranges: dict[UUID, list[StoredRange]] = {property_id: [] for property_id in ids}
-    for row in rows:
-        ranges[row["property_id"]].append(range_from(row))
-    return [(row["property_id"], row["inventory_version"], ranges[row["property_id"]]) for row in versions]
+    items = [(row["property_id"], row["inventory_version"], row["digest"]) for row in rows]
+    return DigestPage(rows[0]["as_of"] if rows else None, items)

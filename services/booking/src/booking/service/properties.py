@@ -11,10 +11,9 @@ from booking.domain.inventory import refuse_deleted
 from booking.domain.model import Change, LedgerState, Page, Property
 from booking.events import bodies
 from booking.repository import lists, reads, snapshots, writes
-from booking.repository.snapshots import PropertyWithRanges
+from booking.repository.snapshots import DigestPage, PropertyWithRanges
 from booking.repository.writes import AnswerDraft, Written
 from booking.service.writing import Decision, Deps, replaying, under_lock, write_request
-from rules.calendar import digest
 from runtime.idempotency import IdempotencyKey, StoredAnswer
 from runtime.kafka import partition_of
 from runtime.postgres import Connection, retrying_deadlocks, transaction
@@ -99,8 +98,7 @@ async def state(deps: Deps, property_id: UUID, since: date | None = None) -> Pro
     return replace(found, ranges=(*archived, *kept))
 
 
-async def digests(deps: Deps, ends_after: date, cursor: UUID | None, limit: int) -> list[tuple[UUID, int, str]]:
-    """A page of (property, version, digest) over stored ranges ending after a date, in property order."""
-    async with deps.pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
-        page = await snapshots.select_digest_page(connection, ends_after, cursor, limit)
-    return [(property_id, version, digest(ranges, ends_after)) for property_id, version, ranges in page]
+async def digests(deps: Deps, ends_after: date, cursor: UUID | None, limit: int) -> DigestPage:
+    """A page of the digests over stored ranges that end after a date; for other services, with the system role."""
+    async with deps.pool.acquire() as connection:
+        return await snapshots.select_digest_page(connection, ends_after, cursor, limit)
