@@ -145,7 +145,6 @@ async def test_what_a_page_tells_was_committed_before_its_as_of(own: OwnLedger) 
     await store(own, house, [replace(generated(Random(1), night(0)), kind="block")])
     committed_at = await own.ledger.system.pool.fetchval("SELECT clock_timestamp()")
     page = await properties.digests(own.ledger.system, night(-30), None, 1000)
-    assert page.as_of is not None
     assert page.as_of > committed_at
     beyond = await properties.digests(own.ledger.system, night(0), UUID(int=2**128 - 1), 1000)
-    assert (beyond.as_of, beyond.items) == (None, [])
+    assert (beyond.items, beyond.as_of > page.as_of) == ([], True)

@@ -1,6 +1,5 @@
 """HTTP to booking: the state of one property and the digests of all; called by the service's answers and resync."""
 
-from collections.abc import AsyncIterator
 from datetime import date
 from types import TracebackType
 from typing import Self
@@ -9,14 +8,14 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
-from contracts.booking_http_v1 import PropertyDigest, PropertyDigests, PropertyState
+from contracts.booking_http_v1 import PropertyDigests, PropertyState
 from runtime.http_client import Answer, HttpClient, UpstreamUnavailable
 from runtime.tokens import issue_service_token
 
 TIMEOUT_S = 2.0
 # A page of digests is computed from the ledger: allow more than for one property.
 PAGE_TIMEOUT_S = 15.0
-PAGE = 500
+PAGE = 250
 
 
 class Booking:
@@ -51,20 +50,14 @@ class Booking:
         except ValidationError as error:
             raise UpstreamUnavailable("booking answered a state that cannot be read") from error
 
-    async def digests(self, after: date) -> AsyncIterator[list[PropertyDigest]]:
-        """Page by page the digests of all properties, over their stored ranges that end after a date."""
-        cursor: UUID | None = None
-        while True:
-            query = {"after": after.isoformat(), "limit": str(PAGE)} | ({"cursor": str(cursor)} if cursor else {})
-            answer = await self._get("/internal/properties/digests", urlencode(query), PAGE_TIMEOUT_S)
-            try:
-                page = PropertyDigests.model_validate_json(_required(answer))
-            except ValidationError as error:
-                raise UpstreamUnavailable("booking answered digests that cannot be read") from error
-            yield page.items
-            cursor = page.next_cursor
-            if cursor is None:
-                return
+    async def digests(self, after: date, cursor: UUID | None) -> PropertyDigests:
+        """A page of the digests of all properties beyond `cursor`, over their stored ranges that end after a date."""
+        query = {"after": after.isoformat(), "limit": str(PAGE)} | ({"cursor": str(cursor)} if cursor else {})
+        answer = await self._get("/internal/properties/digests", urlencode(query), PAGE_TIMEOUT_S)
+        try:
+            return PropertyDigests.model_validate_json(_required(answer))
+        except ValidationError as error:
+            raise UpstreamUnavailable("booking answered digests that cannot be read") from error
 
     async def _get(self, path: str, query: str, timeout_s: float) -> Answer:
         headers = {"authorization": f"Bearer {issue_service_token(self._jwt_secret, 'availability')}"}

@@ -17,6 +17,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from availability.domain.positions import LOOK_BACK, Place, first_delta
 from availability.service.cache import Cache
 from availability.service.saving import Saving
+from availability.service.wanted import Cause
 from contracts.booking_properties_v1 import DeltaOffset, PropertySnapshot
 from contracts.booking_reservations_v1 import InventoryChange, Watermark
 from contracts.topics import BOOKING_PROPERTIES, BOOKING_RESERVATIONS, Topic
@@ -238,7 +239,7 @@ class Tail:
             self._apply(TOPICS[record.topic], record)
         except Exception:
             with suppress(ValueError):
-                self._cache.distrust(UUID((record.key or b"").decode()))
+                self._cache.distrust(UUID((record.key or b"").decode()), Cause.UNREADABLE)
             raise
 
     def _apply(self, topic: Topic, record: Record) -> None:
@@ -252,7 +253,7 @@ class Tail:
         match event.data:
             case Watermark() as mark:
                 _require(mark.partition == record.partition, "a watermark of another partition")
-                self._cache.apply_watermark(record.partition, mark.database_time)
+                self._cache.apply_watermark(record.partition, mark.database_time, mark.held_back)
             case DeltaOffset() as mark:
                 _require(mark.partition == record.partition, "a mark of another partition")
                 # The last mark counts, not the highest: that may be of a log that was deleted since.

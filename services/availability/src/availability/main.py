@@ -9,6 +9,7 @@ from availability import api
 from availability.clients import Booking
 from availability.consumers import Tail
 from availability.service.answers import Answers
+from availability.service.anti_entropy import AntiEntropy
 from availability.service.cache import Cache
 from availability.service.checks import Checks
 from availability.service.reading import Reader
@@ -38,14 +39,16 @@ def build(settings: AvailabilitySettings, roles: frozenset[str]) -> FastAPI:
     letters = DeadLetters(settings.kafka_bootstrap_servers, NAME)
     saving = Saving(cache, settings.snapshot_path)
     tail = Tail(settings, cache, letters, saving)
-    resync = Resync(cache, booking)
+    resync = Resync(cache, booking, settings.resyncs_per_s)
+    anti_entropy = AntiEntropy(cache, booking, settings.digests_per_s, settings.digest_round_s)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with booking, Loops() as loops:
             loops.keep(tail.run, "tail")
-            loops.keep(resync.run_wanted, "resync of parked properties")
-            loops.keep(resync.run_losses, "comparison with booking")
+            loops.keep(resync.run_wanted, "resync of wanted properties")
+            loops.keep(resync.run_losses, "comparison of lost partitions")
+            loops.keep(anti_entropy.run, "anti-entropy")
             loops.every(ROLL_INTERVAL_S, cache.roll_window, "moving the window to a new day")
             loops.every(FORGET_INTERVAL_S, cache.forget_past, "forgetting past ranges")
             loops.every(settings.snapshot_interval_s, lambda: saving.save(tail.places), "writing the snapshot file")

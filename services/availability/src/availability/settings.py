@@ -8,11 +8,16 @@ from runtime.settings import KafkaSettings, ServiceSettings
 
 
 class AvailabilitySettings(ServiceSettings, KafkaSettings):
-    """Where booking is, when one-property answers come from it rather than from memory, and the snapshot file.
+    """Where booking is, when one-property answers come from it, the snapshot file, and the pace of repairs.
 
     Booking is asked from a lag of `max_cache_lag_ms` on, and when a version that was asked for does not come to memory
     within `version_wait_ms`. The file at `snapshot_path` is written every `snapshot_interval_s` and at the end; without
     a path each start reads the topics.
+
+    At most `resyncs_per_s` properties are read from booking to repair memory: it bounds what a cold replica costs, and
+    how long it takes. Anti-entropy compares `digests_per_s` properties a second, which costs about a tenth of a core
+    here and there at fifty ranges each: a round through 20,000 takes 27 seconds, and more properties take longer in
+    proportion. A round takes `digest_round_s` at the least.
     """
 
     booking_url: str = Field(pattern=r"^https?://")
@@ -20,3 +25,6 @@ class AvailabilitySettings(ServiceSettings, KafkaSettings):
     version_wait_ms: int = Field(default=50, ge=0, le=10_000)
     snapshot_path: Path | None = None
     snapshot_interval_s: float = Field(default=300.0, gt=0)
+    resyncs_per_s: int = Field(default=50, ge=1)
+    digests_per_s: float = Field(default=750.0, gt=0)
+    digest_round_s: float = Field(default=10.0, gt=0)

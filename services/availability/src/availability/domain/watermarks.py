@@ -5,9 +5,10 @@ between a watermark and the monotonic clock at its receipt belongs to the fastes
 difference" estimates the database's clock (late by the fastest delivery) without asking any wall clock of ours.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from uuid import UUID
 
 BUCKET_S = 60.0
 # The last hour in which watermarks arrived. Silence does not count: after two hours without Kafka the first old records
@@ -17,16 +18,28 @@ BUCKETS = 60
 
 @dataclass(frozen=True, slots=True)
 class Watermarks:
-    """The largest watermark of each partition, and per minute the largest `database time - monotonic` in seconds."""
+    """The largest watermark of each partition, and per minute the largest `database time - monotonic` in seconds.
+
+    `held_back` are the properties the largest watermark says nothing of, by partition.
+    """
 
     as_of: Mapping[int, datetime] = field(default_factory=dict)
+    held_back: Mapping[int, frozenset[UUID]] = field(default_factory=dict)
     ahead_s: tuple[tuple[int, float], ...] = ()
 
-    def seen(self, partition: int, database_time: datetime, monotonic_s: float) -> "Watermarks":
+    def seen(
+        self, partition: int, database_time: datetime, monotonic_s: float, held_back: Collection[UUID] = ()
+    ) -> "Watermarks":
         """After a watermark (an aware instant) that was received at `monotonic_s`."""
-        known = self.as_of.get(partition)
-        as_of = self.as_of if known is not None and known >= database_time else {**self.as_of, partition: database_time}
-        return replace(self.told(database_time, monotonic_s), as_of=as_of)
+        known, told = self.as_of.get(partition), self.told(database_time, monotonic_s)
+        if known is not None and known >= database_time:
+            return told
+        as_of = {**self.as_of, partition: database_time}
+        return replace(told, as_of=as_of, held_back={**self.held_back, partition: frozenset(held_back)})
+
+    def holds_back(self, partition: int, property_id: UUID) -> bool:
+        """True when the partition's watermark says nothing of this property."""
+        return property_id in self.held_back.get(partition, ())
 
     def told(self, database_time: datetime, monotonic_s: float) -> "Watermarks":
         """After any word of the database's clock, received at `monotonic_s`; says nothing about a partition.

@@ -18,6 +18,7 @@ from availability.domain.property_calendar import CalendarState, Delta, Property
 from availability.domain.property_store import PropertyStore
 from availability.domain.range_table import RangeMissing
 from availability.domain.watermarks import Watermarks
+from availability.service.wanted import Cause, Wanted
 from availability.snapshots.states import delta_of, instant, state_of
 from contracts.booking_http_v1 import PropertyState
 from contracts.booking_properties_v1 import PropertySnapshot
@@ -48,10 +49,9 @@ class Cache:
 
     def __init__(self, partitions: int) -> None:
         self.caught_up = asyncio.Event()
-        self.wanted: dict[UUID, None] = {}
-        self.something_wanted = asyncio.Event()
+        self.wanted = Wanted()
         self.something_lost = asyncio.Event()
-        self._partitions = partitions
+        self.partitions = partitions
         # Until a watermark tells the database's day, the window is that of our own clock.
         self.store = PropertyStore(datetime.now(UTC).date() - WINDOW_BEFORE_TODAY)
         self._waiting: dict[UUID, tuple[Delta, ...]] = {}
@@ -75,7 +75,7 @@ class Cache:
             self.store.apply(row, delta)
         except RangeMissing as error:
             log.warning("a change does not fit what is kept", property_id=str(property_id), error=str(error))
-            self.distrust(property_id)
+            self.distrust(property_id, Cause.UNREADABLE)
         else:
             self._wake(property_id, delta.version)
 
@@ -87,9 +87,12 @@ class Cache:
             state = state_of(snapshot)
             self._step(property_id, row, lambda calendar: calendar.with_state(state))
 
-    def apply_watermark(self, partition: int, database_time: datetime) -> None:
-        """Every change of this partition up to a database time has arrived; raises `ZonelessInstant`."""
-        self._watermarks = self._watermarks.seen(partition, instant(database_time), time.monotonic())
+    def apply_watermark(self, partition: int, database_time: datetime, held_back: Collection[UUID] = ()) -> None:
+        """Every change of this partition up to a database time has arrived, but of the properties that are held back.
+
+        Raises `ZonelessInstant`.
+        """
+        self._watermarks = self._watermarks.seen(partition, instant(database_time), time.monotonic(), held_back)
 
     def remove(self, property_id: UUID) -> None:
         """The property is no more; a question about it goes to booking."""
@@ -97,10 +100,10 @@ class Cache:
         self._waiting.pop(property_id, None)
         self._parked.discard(property_id)
 
-    def distrust(self, property_id: UUID) -> None:
+    def distrust(self, property_id: UUID, cause: Cause) -> None:
         """What is kept of this property is wrong or incomplete: it is asked of booking, not answered until then."""
         self.remove(property_id)
-        self.want(property_id)
+        self.want(property_id, cause)
 
     def report_loss(self, partition: int) -> None:
         """Changes of this partition are gone for good: nothing of it is answered until it was compared with booking."""
@@ -162,7 +165,7 @@ class Cache:
         """Begin with what a snapshot file held."""
         self.store = store
         for property_id in unfinished:
-            self.want(property_id)
+            self.want(property_id, Cause.UNFINISHED)
 
     # What may be answered.
 
@@ -173,7 +176,7 @@ class Cache:
 
     def covers(self, start: date, end: date) -> bool:
         """True when memory keeps every range that can close a night of `[start, end)`."""
-        first = self._window_first()
+        first = self.window_first()
         return first <= start and end <= first + timedelta(days=WINDOW_NIGHTS)
 
     def has_bits(self, start: date, end: date) -> bool:
@@ -183,13 +186,15 @@ class Cache:
     def view(self, property_id: UUID, start: date | None = None, end: date | None = None) -> View | None:
         """What memory may answer of a property now; None when it is unknown, parked, or memory is not complete.
 
+        It is not complete for a property that booking's relay holds back: no watermark tells of it.
+
         With `start` and `end` its state has only the ranges that can close a night of `[start, end)`: much is saved.
         """
         row = self.store.find(property_id)
         if row is None or property_id in self._parked:
             return None
         partition = self.store.partition(row)
-        if not self.is_caught_up or partition in self._losses:
+        if not self.is_caught_up or partition in self._losses or self._watermarks.holds_back(partition, property_id):
             return None
         monotonic_s = time.monotonic()
         lag_ms = self._watermarks.lag_ms(partition, monotonic_s)
@@ -236,7 +241,11 @@ class Cache:
 
     def partition(self, property_id: UUID) -> int:
         """The partition a property's records are on."""
-        return partition_of(str(property_id), self._partitions)
+        return partition_of(str(property_id), self.partitions)
+
+    def as_of(self, partition: int) -> datetime | None:
+        """The database time up to which every change of a partition has arrived; None before its first watermark."""
+        return self._watermarks.as_of.get(partition)
 
     def partition_members(self, partitions: Collection[int]) -> list[UUID]:
         """The properties of these partitions."""
@@ -252,7 +261,7 @@ class Cache:
     def missing(self) -> str | None:
         """What must still happen before this replica is ready; None once it was, whatever happens later."""
         if not self._was_ready:
-            unmarked = [number for number in range(self._partitions) if number not in self._watermarks.as_of]
+            unmarked = [number for number in range(self.partitions) if number not in self._watermarks.as_of]
             if not self.is_caught_up:
                 return "the topics are not read to the ends they had at the start"
             if unmarked:
@@ -264,13 +273,13 @@ class Cache:
 
     async def forget_past(self) -> None:
         """Drop ranges that ended long before the window; the memory would grow for ever."""
-        day = self._window_first() - KEEP
+        day = self.window_first() - KEEP
         async for row in self._every_row():
             self.store.taken.forget_past(row, day)
 
     async def roll_window(self) -> None:
         """Move the bits on when the database's day has changed; the nights that come in are filled a few at a time."""
-        taken, first = self.store.taken, self._window_first()
+        taken, first = self.store.taken, self.window_first()
         if first == taken.first:
             return
         taken.roll(first)
@@ -288,7 +297,8 @@ class Cache:
             start += SLICE
             await asyncio.sleep(0)
 
-    def _window_first(self) -> date:
+    def window_first(self) -> date:
+        """The first night that memory answers for."""
         now = self.database_now()
         return now.date() - WINDOW_BEFORE_TODAY if now is not None else self.store.taken.first
 
@@ -304,9 +314,10 @@ class Cache:
             self._waiting.pop(property_id, None)
         if calendar.is_parked:
             self._parked.add(property_id)
-            self.want(property_id)
-        else:
-            self._parked.discard(property_id)
+            self.want(property_id, Cause.STATELESS if calendar.shown is None else Cause.GAP)
+        elif property_id in self._parked:
+            self._parked.remove(property_id)
+            self.wanted.drop(property_id)
         if row is not None:
             self.store.park(row, is_parked=calendar.is_parked)
             self._wake(property_id, self.store.version(row))
@@ -316,7 +327,6 @@ class Cache:
             if version >= wanted and not waiter.done():
                 waiter.set_result(None)
 
-    def want(self, property_id: UUID) -> None:
+    def want(self, property_id: UUID, cause: Cause) -> None:
         """Have the property fetched from booking."""
-        self.wanted[property_id] = None
-        self.something_wanted.set()
+        self.wanted.add(property_id, cause)

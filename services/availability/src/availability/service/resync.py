@@ -1,51 +1,54 @@
-"""Repairs the cache from booking: properties that are parked, and whole partitions that lost changes; loops of `main`.
+"""Repairs the cache from booking: properties that are wanted, and whole partitions that lost changes; loops of `main`.
 
 Booking being away is no failure of these loops: they wait for it, while the properties concerned are not answered from
-memory.
+memory. A cold cache must not stampede booking: a few properties are fetched at once, and only so many a second.
 """
 
 import asyncio
-from datetime import UTC, date, datetime
 from uuid import UUID
 
+from aiolimiter import AsyncLimiter
+
 from availability.clients import Booking
-from availability.service.cache import SLICE, WINDOW_BEFORE_TODAY, Cache
-from contracts.booking_http_v1 import PropertyDigest
+from availability.service.cache import SLICE, Cache
+from availability.service.wanted import Cause
+from contracts.booking_http_v1 import PropertyDigest, PropertyDigests
 from runtime.http_client import UpstreamUnavailable
 from runtime.logs import get_logger
+from runtime.telemetry import counter
 
 log = get_logger(__name__)
 
-# A cold cache must not stampede booking.
 AT_ONCE = 4
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 1.0
 
+_RESYNCS = counter("pms.resync.done", "{property}", "Properties read from booking, by cause.")
+
 
 class Resync:
-    """The two repairing loops of one replica."""
+    """The two repairing loops of one replica, which together fetch at most `resyncs_per_s` properties a second."""
 
-    def __init__(self, cache: Cache, booking: Booking) -> None:
+    def __init__(self, cache: Cache, booking: Booking, resyncs_per_s: int) -> None:
         self._cache = cache
         self._booking = booking
+        self._limiter = AsyncLimiter(resyncs_per_s, time_period=1)
+        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._pause_s = 0.0
 
     async def run_wanted(self) -> None:
         """For ever: fetch each property the cache wants, a few at once; pause while none can be fetched."""
-        pause_s = FIRST_PAUSE_S
-        while True:
-            await self._cache.something_wanted.wait()
-            batch = list(self._cache.wanted)[:AT_ONCE]
-            for property_id in batch:
-                del self._cache.wanted[property_id]
-            if not self._cache.wanted:
-                self._cache.something_wanted.clear()
-            errors = await asyncio.gather(*(self._try_fetch(property_id) for property_id in batch))
-            if None in errors:
-                pause_s = FIRST_PAUSE_S
-                continue
-            if pause_s == FIRST_PAUSE_S:
-                log.warning("resync waits for booking", properties=len(self._cache.wanted), error=repr(errors[0]))
-            await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+        async with asyncio.TaskGroup() as fetching:
+            while True:
+                await self._cache.wanted.wait()
+                await asyncio.sleep(self._pause_s)
+                await self._slots.acquire()
+                await self._limiter.acquire()
+                # Taken last: what came meanwhile may be more urgent, and what was first may be repaired.
+                taken = self._cache.wanted.take()
+                if taken is None:
+                    self._slots.release()
+                    continue
+                fetching.create_task(self._try_fetch(*taken)).add_done_callback(lambda _: self._slots.release())
 
     async def run_losses(self) -> None:
         """For ever: compare the partitions that lost changes with booking."""
@@ -68,36 +71,46 @@ class Resync:
             log.info("compared with booking", partitions=sorted(losses))
 
     async def _compare(self, partitions: set[int]) -> None:
-        # A day more or less is harmless here, so without a watermark our own clock will do.
-        now = self._cache.database_now() or datetime.now(UTC)
-        after = now.date() - WINDOW_BEFORE_TODAY
         unlisted = set(self._cache.partition_members(partitions))
-        async for page in self._booking.digests(after):
-            for count, theirs in enumerate(page):
+        cursor: UUID | None = None
+        while True:
+            page = await self._booking.digests(self._cache.window_first(), cursor)
+            for count, theirs in enumerate(page.items):
                 if count % SLICE == 0:
                     await asyncio.sleep(0)
                 unlisted.discard(theirs.property_id)
-                if self._cache.partition(theirs.property_id) in partitions and self._differs(theirs, after):
-                    await self._fetch(theirs.property_id)
+                if self._cache.partition(theirs.property_id) in partitions and self._differs(theirs, page):
+                    await self._fetch_lost(theirs.property_id)
+            if (cursor := page.next_cursor) is None:
+                break
         for property_id in unlisted:
-            await self._fetch(property_id)
+            await self._fetch_lost(property_id)
 
-    def _differs(self, theirs: PropertyDigest, after: date) -> bool:
+    def _differs(self, theirs: PropertyDigest, page: PropertyDigests) -> bool:
         """True unless the cache holds the same, or a later version than the page tells of."""
-        ours = self._cache.fingerprint(theirs.property_id, after)
+        ours = self._cache.fingerprint(theirs.property_id, page.after)
         if ours is None or ours[0] < theirs.inventory_version:
             return True
         return ours[0] == theirs.inventory_version and ours[1] != theirs.digest
 
-    async def _try_fetch(self, property_id: UUID) -> Exception | None:
-        try:
-            await self._fetch(property_id)
-        except Exception as error:  # one property that cannot be repaired must not stop the others' repair
-            self._cache.want(property_id)
-            return error
-        return None
+    async def _fetch_lost(self, property_id: UUID) -> None:
+        async with self._slots, self._limiter:
+            await self._fetch(property_id, Cause.LOST)
 
-    async def _fetch(self, property_id: UUID) -> None:
+    async def _try_fetch(self, property_id: UUID, cause: Cause) -> None:
+        try:
+            await self._fetch(property_id, cause)
+        except Exception as error:  # one property that cannot be repaired must not stop the others' repair
+            self._cache.want(property_id, cause)
+            if self._pause_s == 0:
+                log.warning("resync waits for booking", properties=len(self._cache.wanted), error=repr(error))
+            self._pause_s = min(max(self._pause_s * 2, FIRST_PAUSE_S), LONGEST_PAUSE_S)
+        else:
+            self._pause_s = 0.0
+        finally:
+            self._cache.wanted.done(property_id)
+
+    async def _fetch(self, property_id: UUID, cause: Cause) -> None:
         """Replace what the cache holds of one property; raises `UpstreamUnavailable`."""
         heard = self._cache.heard(property_id)
         answer = await self._booking.state(property_id)
@@ -105,4 +118,5 @@ class Resync:
             self._cache.remove_unless_newer(property_id, heard)
         else:
             self._cache.apply_ledger(answer, heard)
-        log.info("resynced", property_id=str(property_id), heard=heard, found=answer is not None)
+        _RESYNCS.add(1, {"cause": cause})
+        log.info("resynced", property_id=str(property_id), cause=cause, heard=heard, found=answer is not None)

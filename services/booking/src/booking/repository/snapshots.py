@@ -26,9 +26,9 @@ class PropertyWithRanges:
 
 @dataclass(frozen=True, slots=True)
 class DigestPage:
-    """(property, version, digest) in property order, read before database time `as_of` (None for an empty page)."""
+    """(property, version, digest) in property order; all of it was committed before database time `as_of`."""
 
-    as_of: datetime | None
+    as_of: datetime
     items: list[tuple[UUID, int, str]]
 
 
@@ -106,12 +106,14 @@ async def select_digest_page(connection: Connection, after: date, cursor: UUID |
     the planner carries no inequality through a join.
     """
     rows = await connection.fetch(
-        """SELECT page.property_id, page.inventory_version, found.digest, (SELECT clock_timestamp()) AS as_of
-           FROM (SELECT version.property_id, version.inventory_version
+        """SELECT clock.as_of, page.property_id, page.inventory_version, found.digest
+           FROM (SELECT clock_timestamp() AS as_of) AS clock
+           LEFT JOIN (
+                 SELECT version.property_id, version.inventory_version
                  FROM inventory_versions AS version JOIN properties AS owner ON owner.id = version.property_id
                  WHERE owner.deleted_at IS NULL AND version.property_id > $1 AND owner.id > $1
-                 ORDER BY version.property_id LIMIT $2) AS page,
-               LATERAL (
+                 ORDER BY version.property_id LIMIT $2) AS page ON true
+           LEFT JOIN LATERAL (
                  SELECT md5(coalesce(string_agg(
                      line, E'\n' ORDER BY lower(occupied), lower(stay), line COLLATE "C"), '')) AS digest
                  FROM (SELECT occupied, stay, concat_ws(
@@ -121,12 +123,12 @@ async def select_digest_page(connection: Connection, after: date, cursor: UUID |
                            CASE kind WHEN 'hold' THEN source_id::text ELSE '-' END) AS line
                        FROM inventory_ranges
                        WHERE property_id = page.property_id AND state = 'active' AND upper(occupied) > $3) AS lines
-               ) AS found
+               ) AS found ON true
            ORDER BY page.property_id""",
         cursor or _BEFORE_ALL,
         limit,
         after,
         DAY_ZERO,
     )
-    items = [(row["property_id"], row["inventory_version"], row["digest"]) for row in rows]
-    return DigestPage(rows[0]["as_of"] if rows else None, items)
+    items = [(row["property_id"], row["inventory_version"], row["digest"]) for row in rows if row["property_id"]]
+    return DigestPage(rows[0]["as_of"], items)
