@@ -61,7 +61,10 @@ LEFT JOIN LATERAL (
 
 _QUARANTINED = "SELECT DISTINCT key FROM outbox WHERE sent_at IS NULL AND quarantined IS NOT NULL"
 _QUARANTINE = "UPDATE outbox SET quarantined = $2 WHERE id = $1"
-_MARK = "UPDATE outbox SET sent_at = now() WHERE id = ANY ($1::bigint[]) AND sent_at IS NULL"
+# A mark that a crash of the database forgets is a duplicate, so its commit does not wait for the disk.
+_MARK = """
+UPDATE outbox SET sent_at = now() WHERE id = ANY ($1::bigint[]) AND sent_at IS NULL
+  AND (SELECT set_config('synchronous_commit', 'off', true)) = 'off'"""
 _ENVELOPE = ("event_id", "type", "subject", "agency_id", "occurred_at")
 
 
