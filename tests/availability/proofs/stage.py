@@ -187,6 +187,8 @@ def _listen_behind_a_proxy(spec: ProcessSpec, port: int, via_port: int, proxied_
     lines["listeners"] += f",VIA://{HOST}:{via_port}"
     lines["advertised.listeners"] += f",VIA://{HOST}:{proxied_port}"
     lines["listener.security.protocol.map"] = "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,VIA:PLAINTEXT"
+    # A node that was killed is let in again once its session has ended: 9 s by default.
+    lines |= {"broker.session.timeout.ms": "3000", "broker.heartbeat.interval.ms": "500"}
     with open(properties, "w") as file:  # noqa: PTH123
         file.writelines(f"{name}={value}\n" for name, value in lines.items())
 

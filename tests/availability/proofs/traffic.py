@@ -87,6 +87,7 @@ class Traffic:
         self._dice = random.Random(seed)
         self.places: list[Place] = []
         self.writes = 0
+        self._sold = 0
 
     async def add_places(self, count: int, preparation_days: int = 0) -> list[Place]:
         """More properties."""
@@ -109,7 +110,7 @@ class Traffic:
         await asyncio.gather(*(self._lane(chosen[number::lanes], share) for number, share in enumerate(dealt)))
 
     @asynccontextmanager
-    async def flowing(self, pause_s: float = 0.02, lanes: int = 2) -> AsyncIterator[None]:
+    async def flowing(self, pause_s: float = 0.04, lanes: int = 2) -> AsyncIterator[None]:
         """Changes for as long as it lasts; each writer finishes what it has begun."""
         stopping = asyncio.Event()
         tasks = [
@@ -202,10 +203,11 @@ class Traffic:
         return True
 
     async def _sell_otherwise(self, place: Place) -> None:
-        """New stay rules, which refuse nothing here, or new rates."""
+        """New stay rules, which refuse nothing here, or new rates; never the same again, which would be no change."""
+        self._sold += 1
         what = self._dice.choice(["stay-rules", "rates"])
-        rules = {"default": {"max_stay": self._dice.randint(LONGEST, 99)}}
-        body = rules if what == "stay-rules" else {"default_minor": self._dice.randint(5000, 9999)}
+        rules = {"default": {"max_stay": LONGEST + self._sold}}
+        body = rules if what == "stay-rules" else {"default_minor": 5000 + self._sold}
         reply = await self._agency.request("PUT", f"/properties/{place.property_id}/{what}", body)
         place.note(reply.expect(200)["inventory_version"])
 

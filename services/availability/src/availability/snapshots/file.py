@@ -83,7 +83,8 @@ class SnapshotWriter:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        # Always the same, so that what a killed process left is written over.
+        self._temporary = path.with_name(f"{path.name}.tmp")
 
     async def __aenter__(self) -> Self:
         """Begin; raises OSError."""
