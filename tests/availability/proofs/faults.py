@@ -9,12 +9,14 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Self
 
 from aiokafka import ConsumerRecord
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import UnknownTopicOrPartitionError
 
 from contracts.topics import BOOKING_RESERVATIONS
-from deploy.local.journey_client import Agency
+from deploy.local.journey_client import Agency, NotYet, until
 from runtime.kafka import new_producer
 from tests.availability.proofs.agreement import require_equal
-from tests.availability.proofs.stage import OneReplica, Stage
+from tests.availability.proofs.stage import OneReplica, Stage, create_cache_topics
 from tests.availability.proofs.traffic import Traffic
 from tests.availability.proofs.watch import Watch, watching
 
@@ -49,6 +51,24 @@ def asleep(stage: Stage, replicas: Sequence[OneReplica]) -> Iterator[None]:
         for pid in pids:
             with suppress(ProcessLookupError):  # killed in its sleep
                 os.kill(pid, signal.SIGCONT)
+
+
+async def make_anew(stage: Stage, topic: str) -> None:
+    """Delete a topic with all its records, and create it again."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=stage.suite.kafka_bootstrap)
+    await admin.start()
+    try:
+        await admin.delete_topics([topic])
+
+        async def gone() -> None:
+            (found,) = await admin.describe_topics([topic])
+            if found["error_code"] != UnknownTopicOrPartitionError.errno:
+                raise NotYet(f"{found}")
+
+        await until(gone, f"{topic} to be gone")
+    finally:
+        await admin.close()
+    await create_cache_topics(stage.suite.kafka_bootstrap)
 
 
 class Repeater:

@@ -9,15 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import UnknownTopicOrPartitionError
 
 from contracts.topics import BOOKING_PROPERTIES, BOOKING_RESERVATIONS
 from deploy.local.journey_client import Agency, NotYet, until
 from deploy.local.kafka import KAFKA
 from tests.availability.proofs.agreement import require_agreement, require_equal
-from tests.availability.proofs.faults import CHANGES, Repeater, asleep, busy
-from tests.availability.proofs.stage import SCALE, OneReplica, Stage, create_cache_topics
+from tests.availability.proofs.faults import CHANGES, Repeater, asleep, busy, make_anew
+from tests.availability.proofs.stage import SCALE, OneReplica, Stage
 from tests.e2e.infra.tcp_proxy import TcpProxy
 
 STUCK = "no record arrived, reading on with a new consumer"
@@ -87,24 +85,6 @@ async def test_snapshots_that_are_deleted_and_published_again_under_traffic_are_
         await stage.command("republish", "--all", "--wait")
         await traffic.after(CHANGES)
     await require_agreement(stage, agency, traffic.places)
-
-
-async def make_anew(stage: Stage, topic: str) -> None:
-    """Delete a topic with all its records, and create it again."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=stage.suite.kafka_bootstrap)
-    await admin.start()
-    try:
-        await admin.delete_topics([topic])
-
-        async def gone() -> None:
-            (found,) = await admin.describe_topics([topic])
-            if found["error_code"] != UnknownTopicOrPartitionError.errno:
-                raise NotYet(f"{found}")
-
-        await until(gone, f"{topic} to be gone")
-    finally:
-        await admin.close()
-    await create_cache_topics(stage.suite.kafka_bootstrap)
 
 
 @REPEATED
