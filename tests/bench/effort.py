@@ -14,6 +14,10 @@ MANY_RANGES = 10
 # 1M rows of backlog is the aim's size (BENCH_BACKLOG=1000000); one round of it takes minutes.
 BACKLOG = int(os.environ.get("BENCH_BACKLOG", "20000" if QUICK else "200000"))
 KEYS = int(os.environ.get("BENCH_KEYS", "1000" if QUICK else "10000"))
+# Properties of a replica that starts; a million of them take hours from the topics (BENCH_REBUILT=1000000).
+REBUILT = [int(size) for size in os.environ.get("BENCH_REBUILT", "200" if QUICK else "1000,10000").split(",")]
+TAIL = int(os.environ.get("BENCH_TAIL", "400" if QUICK else "10000"))
+"""Changes that a snapshot file does not contain."""
 SETTINGS = {
     "BENCH_QUICK",
     "BENCH_ROUNDS",
@@ -22,6 +26,8 @@ SETTINGS = {
     "BENCH_PROPERTIES",
     "BENCH_BACKLOG",
     "BENCH_KEYS",
+    "BENCH_REBUILT",
+    "BENCH_TAIL",
 }
 
 

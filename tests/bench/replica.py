@@ -36,10 +36,10 @@ STALL_S = 0.005
 
 @dataclass(frozen=True)
 class Watched:
-    """What the watching task saw: monotonic seconds at its start and when the replica was ready (None: not yet).
+    """What the watching task saw: monotonic seconds at its start, and when the replica was ready (None: not yet).
 
-    Beyond that, of its turns until then: how many, the longest wait for one in ms, the waits of over STALL_S, and the
-    share of the time they took together.
+    Beyond that, of its turns since it was told to begin anew: how many, the longest wait for one in ms, the waits of
+    over STALL_S, and the share of the time they took together; `changes` are those noted so far.
     """
 
     began: float
@@ -48,6 +48,7 @@ class Watched:
     longest_ms: float
     stalls: int
     stalled_share: float
+    changes: int = 0
 
 
 class NotingCache(Cache):
@@ -83,12 +84,14 @@ class NotingCache(Cache):
 
 
 class Watch:
-    """The watching task of one replica."""
+    """The watching task of one replica: it ends when the replica is ready, unless it is restless."""
 
-    def __init__(self, cache: Cache, pause_s: float) -> None:
+    def __init__(self, cache: Cache, *, is_restless: bool) -> None:
         self._cache = cache
-        self._pause_s = pause_s
-        self._began = self._ready = 0.0
+        self._is_restless = is_restless
+        self._pause_s = 0.0 if is_restless else PAUSE_S
+        self._began = 0.0
+        self._ready: float | None = None
         self._waits = array("d")
 
     @asynccontextmanager
@@ -103,27 +106,26 @@ class Watch:
 
     async def _run(self) -> None:
         self._began = last = time.monotonic()
-        while True:
+        while self._ready is None or self._is_restless:
             await asyncio.sleep(self._pause_s)
             now = time.monotonic()
             self._waits.append(now - last - self._pause_s)
             last = now
-            if self._cache.missing() is None:
+            if self._ready is None and self._cache.missing() is None:
                 self._ready = now
-                return
+
+    def begin_anew(self) -> None:
+        """Forget the turns so far."""
+        self._waits = array("d")
 
     def seen(self) -> Watched:
         """The notes so far."""
-        stalls = [wait for wait in self._waits if wait > STALL_S]
-        took = sum(self._waits) + len(self._waits) * self._pause_s
-        return Watched(
-            self._began,
-            self._ready or None,
-            len(self._waits),
-            max(self._waits, default=0.0) * 1000,
-            len(stalls),
-            sum(stalls) / took if took else 0.0,
-        )
+        waits = self._waits
+        stalls = [wait for wait in waits if wait > STALL_S]
+        took = sum(waits) + len(waits) * self._pause_s
+        longest_ms = max(waits, default=0.0) * 1000
+        share = sum(stalls) / took if took else 0.0
+        return Watched(self._began, self._ready, len(waits), longest_ms, len(stalls), share)
 
 
 def build(settings: AvailabilitySettings, roles: frozenset[str]) -> FastAPI:
@@ -136,7 +138,7 @@ def build(settings: AvailabilitySettings, roles: frozenset[str]) -> FastAPI:
 
     with patch.object(main, "Cache", make):
         app = main.build(settings, roles)
-    watch = Watch(made[0], 0.0 if os.environ.get(IS_RESTLESS) else PAUSE_S)
+    watch = Watch(made[0], is_restless=bool(os.environ.get(IS_RESTLESS)))
     whole = app.router.lifespan_context
 
     @asynccontextmanager
@@ -155,8 +157,12 @@ def build(settings: AvailabilitySettings, roles: frozenset[str]) -> FastAPI:
         return json_bytes(orjson.dumps(found))
 
     @app.get(WATCHED)
-    async def watched() -> Response:
-        return json_bytes(orjson.dumps(watch.seen()))
+    async def watched(anew: bool = False) -> Response:
+        notes = len(made[0].notes) if isinstance(made[0], NotingCache) else 0
+        found = replace(watch.seen(), changes=notes)
+        if anew:
+            watch.begin_anew()
+        return json_bytes(orjson.dumps(found))
 
     return app
 

@@ -10,9 +10,11 @@ import asyncio
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -40,7 +42,10 @@ LEDGER = "pms_booking"
 LARGE_LEDGER = "bench_large_ledger"
 PEER = "bench_peer"
 OUTBOX = "bench_outbox"
-REPLICA_READY_S = 1800.0
+SNAPSHOT_PATH = "SNAPSHOT_PATH"
+REPLICA_READY_S = 3600.0
+REPLICA_STOP_S = 300.0
+"""A replica writes its snapshot file before it ends."""
 _IMPORTS = {"PYTHONPATH": str(REPOSITORY)}
 
 
@@ -50,6 +55,15 @@ class Pgbench:
 
     transactions: int
     per_second: float
+
+
+@dataclass(frozen=True)
+class Replica:
+    """A running replica: its port, the monotonic second it was started at, its process id."""
+
+    port: int
+    started: float
+    pid: int
 
 
 class Stage:
@@ -139,13 +153,26 @@ class Stage:
             yield HOST, int(spec.env["PORT"])
 
     @contextmanager
-    def replica(self, booking_port: int, **env: str) -> Iterator[tuple[str, int]]:
-        """Availability, watched (`tests.bench.replica`), beside a booking; its (host, port) pair, once it is ready."""
-        given = {**_IMPORTS, "BOOKING_URL": f"http://{HOST}:{booking_port}", **env}
-        spec = self._suite.process(AVAILABILITY, port=free_port(), env=given)
-        argv = (sys.executable, "-P", "-m", "tests.bench.replica", "serve")
-        with self._running([replace(spec, argv=argv, ready_timeout_s=REPLICA_READY_S)]):
-            yield HOST, int(spec.env["PORT"])
+    def replica(
+        self, booking_port: int, env: Mapping[str, str] | None = None, snapshot: Path | None = None
+    ) -> Iterator[Replica]:
+        """Availability, watched (`tests.bench.replica`), beside a booking; given out once it is ready.
+
+        It keeps a snapshot file only when it is told where.
+        """
+        usual = self._suite.process(AVAILABILITY, port=free_port())
+        kept = {name: value for name, value in usual.env.items() if name != SNAPSHOT_PATH}
+        given = {"BOOKING_URL": f"http://{HOST}:{booking_port}", **({SNAPSHOT_PATH: str(snapshot)} if snapshot else {})}
+        spec = replace(
+            usual,
+            argv=(sys.executable, "-P", "-m", "tests.bench.replica", "serve"),
+            env={**kept, **_IMPORTS, **given, **(env or {})},
+            ready_timeout_s=REPLICA_READY_S,
+            stop_timeout_s=REPLICA_STOP_S,
+        )
+        started = time.monotonic()
+        with self._running([spec]):
+            yield Replica(int(spec.env["PORT"]), started, self.supervisor.pid(spec.name))
 
     def empty_topics(self) -> None:
         """Make booking's two topics anew: what an earlier run left is of another ledger."""
@@ -257,16 +284,17 @@ async def _make_anew(bootstrap: str, topics: Sequence[Topic]) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:
-        await admin.delete_topics([topic.name for topic in topics])
+        names = {topic.name for topic in topics}
+        await admin.delete_topics(list(names))
+        while names & set(await admin.list_topics()):
+            await asyncio.sleep(0.1)
     finally:
         await admin.close()
+    # What is sent to a topic of this name while the broker still deletes the old one goes with it.
+    await asyncio.sleep(1.0)
     settings = KafkaSettings(kafka_bootstrap_servers=bootstrap, kafka_partitions=PARTITIONS)
-    missing = {topic.name: topic for topic in topics}
-    # Kafka deletes later than it says, and until then a topic of the name is still there.
-    while missing:
-        for name in await create_topics(settings, list(missing.values())):
-            del missing[name]
-        await asyncio.sleep(0.2)
+    assert set(await create_topics(settings, topics)) == names
+    await asyncio.sleep(1.0)
 
 
 async def _execute(dsn: str, statement: str) -> None:

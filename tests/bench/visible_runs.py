@@ -112,8 +112,8 @@ def alone(stage: Stage, database: str, port: int) -> Iterator[Scene]:
 
 @contextmanager
 def _replica(stage: Stage, booking_port: int) -> Iterator[int]:
-    with stage.replica(booking_port, **{NOTES_CHANGES: "1"}) as (_, port):
-        yield port
+    with stage.replica(booking_port, {NOTES_CHANGES: "1"}) as replica:
+        yield replica.port
 
 
 def run_bookings(scene: Scene, rate: float) -> Delays:
