@@ -1,7 +1,8 @@
 """Judges a stay against everything a property sells by; called by booking before it writes, and for checks.
 
 `violations` holds the conditions of the property's profile, `judge` adds its stay rules and the nights without a rate.
-`now` and everything else is an argument. Sources of the rules: the stay-rule semantics in docs/glossary.md.
+`sold_dates` says the same of all stays at once, for searches. `now` and everything else is an argument. Sources of the
+rules: the stay-rule semantics in docs/glossary.md.
 """
 
 from collections.abc import Mapping
@@ -9,10 +10,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from operator import attrgetter
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from rules.dated import DatedRange, entry_on
 from rules.rates import Fees, Rates
+
+DAY = timedelta(days=1)
+
+
+class TimeZoneUnknown(Exception):
+    """The time zone of the property is not known on this machine, so its dates cannot be judged here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +114,18 @@ class RuleViolation:
     actual: int | str
 
 
+@dataclass(frozen=True, slots=True)
+class SoldDates:
+    """Which stays break no condition of a profile: arrivals from `first_arrival` on, nights up to `last_night`, for at
+    most `most_persons`, from the instant that was asked about up to, not including, `until`.
+    """
+
+    first_arrival: date
+    last_night: date
+    most_persons: int
+    until: datetime
+
+
 _by_date_and_code = attrgetter("date", "code")
 
 
@@ -114,7 +133,7 @@ def judge(terms: SellingTerms, stay: RequestedStay, now: datetime) -> list[RuleV
     """All rules the stay breaks at the instant `now`, by date and code; empty when it may be sold at these terms.
 
     A rule that binds on several nights of the stay is told once for each. A night without a rate is `no_rate` once the
-    property has any rate; a property without any is sold unpriced.
+    property has any rate; a property without any is sold unpriced. Raises `TimeZoneUnknown`.
     """
     found = violations(terms.conditions, stay, now)
     found += _restrictions(terms.rules, stay)
@@ -126,7 +145,7 @@ def judge(terms: SellingTerms, stay: RequestedStay, now: datetime) -> list[RuleV
 
 
 def violations(conditions: SellingConditions, stay: RequestedStay, now: datetime) -> list[RuleViolation]:
-    """The conditions of the profile the stay breaks at the instant `now`; empty when none."""
+    """The conditions of the profile the stay breaks at the instant `now`; empty when none. Raises `TimeZoneUnknown`."""
     zone = _zone(conditions.time_zone)
     today = now.astimezone(zone).date()
     found = []
@@ -138,7 +157,7 @@ def violations(conditions: SellingConditions, stay: RequestedStay, now: datetime
         found.append(RuleViolation("past", stay.check_in, today.isoformat(), stay.check_in.isoformat()))
     elif conditions.lead_time_hours:
         found += _lead_time(conditions, stay, now, zone)
-    last_night = stay.check_out - timedelta(days=1)
+    last_night = stay.check_out - DAY
     window_end = today + timedelta(days=conditions.booking_window_days)
     if last_night >= window_end:
         found.append(
@@ -147,13 +166,34 @@ def violations(conditions: SellingConditions, stay: RequestedStay, now: datetime
     return found
 
 
+def sold_dates(conditions: SellingConditions, now: datetime) -> SoldDates:
+    """The stays in which `violations` finds nothing at the instant `now`, all of them; raises `TimeZoneUnknown`."""
+    zone = _zone(conditions.time_zone)
+    today = now.astimezone(zone).date()
+    last_night = today + timedelta(days=conditions.booking_window_days) - DAY
+    persons = conditions.max_occupancy if conditions.active else 0
+    midnight = datetime.combine(today + DAY, time(), zone)
+    # On a day whose clocks change nothing is promised about any later instant.
+    until = midnight.astimezone(UTC) if midnight.utcoffset() == now.astimezone(zone).utcoffset() else now
+    if not conditions.lead_time_hours:
+        return SoldDates(today, last_night, persons, until)
+    lead = timedelta(hours=conditions.lead_time_hours)
+    first = max(today, (now + lead).astimezone(zone).date() - DAY)
+    while (begins := _arrival(conditions, first, zone)) - now < lead:
+        first += DAY
+    return SoldDates(first, last_night, persons, min(until, begins - lead))
+
+
+def _arrival(conditions: SellingConditions, day: date, zone: ZoneInfo) -> datetime:
+    # Elapsed time counts in UTC: local differences are off by an hour across a DST change. A check-in time the clocks
+    # skip that day lies as long after the skip began; of one they show twice, the first counts.
+    return datetime.combine(day, conditions.check_in_time, zone).astimezone(UTC)
+
+
 def _lead_time(
     conditions: SellingConditions, stay: RequestedStay, now: datetime, zone: ZoneInfo
 ) -> list[RuleViolation]:
-    # Elapsed time counts in UTC: local differences are off by an hour across a DST change. A check-in time the clocks
-    # skip that day lies as long after the skip began; of one they show twice, the first counts.
-    arrival = datetime.combine(stay.check_in, conditions.check_in_time, zone).astimezone(UTC)
-    ahead = arrival - now.astimezone(UTC)
+    ahead = _arrival(conditions, stay.check_in, zone) - now.astimezone(UTC)
     if ahead >= timedelta(hours=conditions.lead_time_hours):
         return []
     return [RuleViolation("lead_time", stay.check_in, conditions.lead_time_hours, ahead // timedelta(hours=1))]
@@ -194,4 +234,7 @@ def _over(upper: StayRule, lower: StayRule) -> StayRule:
 # The standard library keeps eight zones and reads the ninth from disk again and again (180 us instead of 0.2).
 @lru_cache(maxsize=1024)
 def _zone(name: str) -> ZoneInfo:
-    return ZoneInfo(name)
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:  # a folder's name, or no name at all
+        raise TimeZoneUnknown(TimeZoneUnknown.__doc__) from error
