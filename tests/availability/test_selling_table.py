@@ -99,7 +99,9 @@ def test_a_stay_follows_the_rules_by_column_exactly_when_judge_finds_nothing(
 @given(st.lists(terms, min_size=1, max_size=6), stays)
 def test_a_price_by_column_is_the_quote(given_terms: list[SellingTerms], stay: RequestedStay) -> None:
     table, rows = filled(given_terms)
-    for total, is_whole, has_any, one in zip(*table.prices(rows, stay), given_terms, strict=True):
+    prices = table.prices(rows, stay)
+    for at, one in enumerate(given_terms):
+        total, is_whole, has_any = prices.total[at], prices.is_whole[at], prices.is_priced[at]
         assert bool(has_any) is one.rates.has_any
         if not has_any:
             continue

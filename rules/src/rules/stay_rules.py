@@ -172,9 +172,9 @@ def sold_dates(conditions: SellingConditions, now: datetime) -> SoldDates:
     today = now.astimezone(zone).date()
     last_night = today + timedelta(days=conditions.booking_window_days) - DAY
     persons = conditions.max_occupancy if conditions.active else 0
+    # Where the clocks skip midnight this is the instant they do, where they show it twice the first.
     midnight = datetime.combine(today + DAY, time(), zone)
-    # On a day whose clocks change nothing is promised about any later instant.
-    until = midnight.astimezone(UTC) if midnight.utcoffset() == now.astimezone(zone).utcoffset() else now
+    until = midnight.astimezone(UTC)
     if not conditions.lead_time_hours:
         return SoldDates(today, last_night, persons, until)
     lead = timedelta(hours=conditions.lead_time_hours)

@@ -11,14 +11,12 @@ from math import isnan
 import numpy as np
 from numpy.typing import NDArray
 
+from availability.domain.geography import Place, distances_km
 from rules.calendar import open_bits
 from rules.checks import Sellable
 from rules.stay_rules import RequestedStay
 
-EARTH_RADIUS_KM = 6371.0
 DAY = timedelta(days=1)
-
-Place = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,18 +25,6 @@ class Neighbour:
 
     at: int
     distance_km: float | None
-
-
-def distances_km(here: Place, latitudes: NDArray[np.float64], longitudes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Great-circle distances of a point (latitude, longitude) to others, all in degrees; NaN for an unknown place."""
-    latitude, longitude = np.radians(here)
-    others, meridians = np.radians(latitudes), np.radians(longitudes)
-    chord = (
-        np.sin((others - latitude) / 2) ** 2
-        + np.cos(latitude) * np.cos(others) * np.sin((meridians - longitude) / 2) ** 2
-    )
-    found: NDArray[np.float64] = 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.minimum(chord, 1.0)))
-    return found
 
 
 def neighbours(
@@ -65,6 +51,13 @@ def later_stays(sellable: Sellable, stay: RequestedStay, until: date, now: datet
     count = (until - first).days - stay.nights + 1
     starts = _open_starts(sellable, first, count, stay.nights, now)
     return (_moved(stay, first + DAY * at) for at in range(count) if starts >> at & 1)
+
+
+def open_starts(sellable: Sellable, stay: RequestedStay, last: date, now: datetime) -> Iterator[date]:
+    """The dates from the stay's own check-in to `last` on which one of its length begins that has open nights only."""
+    count = (last - stay.check_in).days + 1
+    starts = _open_starts(sellable, stay.check_in, count, stay.nights, now)
+    return (stay.check_in + DAY * at for at in range(count) if starts >> at & 1)
 
 
 def _moved(stay: RequestedStay, check_in: date) -> RequestedStay:

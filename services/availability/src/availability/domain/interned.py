@@ -1,7 +1,7 @@
 """Equal values once: what many properties share is kept one time, and a property has its number. Used by the store."""
 
 from array import array
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -11,9 +11,13 @@ Value = TypeVar("Value", bound=Hashable)
 
 
 class Interned(Generic[Value]):
-    """Values by number; a number is given to another value once nobody uses it any more."""
+    """Values by number; a number is given to another value once nobody uses it any more.
 
-    def __init__(self) -> None:
+    `note` is called with every number that gets a value.
+    """
+
+    def __init__(self, note: Callable[[int, Value], None] | None = None) -> None:
+        self._note = note
         self._numbers: dict[Value, int] = {}
         self._values: list[Value | None] = []
         self._uses = array("I")
@@ -21,6 +25,15 @@ class Interned(Generic[Value]):
 
     def __len__(self) -> int:
         return len(self._numbers)
+
+    @property
+    def count(self) -> int:
+        """All numbers are below this one."""
+        return len(self._values)
+
+    def items(self) -> Iterator[tuple[int, Value]]:
+        """Every number in use and its value."""
+        return ((number, value) for value, number in self._numbers.items())
 
     def take(self, value: Value) -> int:
         """The number of a value, used once more."""
@@ -76,4 +89,6 @@ class Interned(Generic[Value]):
             self._values.append(value)
             self._uses.append(0)
         self._numbers[value] = number
+        if self._note is not None:
+            self._note(number, value)
         return number

@@ -16,6 +16,7 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
+from availability.domain.amenity_sets import AmenitySets
 from availability.domain.columns import Columns
 from availability.domain.interned import Interned
 from availability.domain.packed_ranges import NO_RANGES
@@ -66,7 +67,7 @@ class PropertyStore:
         )  # fmt: skip
         self._agencies: Interned[UUID] = Interned()
         self._members: defaultdict[int, array[int]] = defaultdict(lambda: array("I"))
-        self._amenities: Interned[frozenset[str]] = Interned()
+        self._amenities = AmenitySets()
         self._hidden: set[int] = set()
 
     def __len__(self) -> int:
@@ -116,7 +117,7 @@ class PropertyStore:
         columns.set("partition", row, partition)
         columns.set("latitude", row, latitude)
         columns.set("longitude", row, longitude)
-        columns.set("amenities", row, self._amenities.take(profile.amenities))
+        columns.set("amenities", row, self._amenities.sets.take(profile.amenities))
         self._use(row, GONE if state.is_gone else 0)
         self.selling.put(row, state.terms)
         self.taken.put(row, state.ranges, profile.preparation_days)
@@ -150,7 +151,7 @@ class PropertyStore:
             terms.conditions,
             terms.currency,
             None if np.isnan(latitude) else (latitude, longitude),
-            self._amenities[columns.get("amenities", row)],
+            self._amenities.sets[columns.get("amenities", row)],
         )
         return CalendarState(
             agency_id=self.agency_id(row),
@@ -173,6 +174,14 @@ class PropertyStore:
         rows = np.array(self._members[number], np.int64)
         return rows[self._columns.at("use", rows) == 0] if self._hidden else rows
 
+    def parked_of(self, agency_id: UUID) -> int:
+        """How many properties of an agency are parked, as far as they were ever shown."""
+        number = self._agencies.find(agency_id)
+        if number is None or not self._hidden:
+            return 0
+        use = self._columns.at("use", np.array(self._members[number], np.int64))
+        return int(np.count_nonzero(use == PARKED))
+
     def rows_in(self, start: int, end: int) -> Rows:
         """The rows in use among `[start, end)`, parked and gone ones included; for what goes over all of them."""
         rows = np.arange(start, min(end, self._rows), dtype=np.int64)
@@ -192,6 +201,10 @@ class PropertyStore:
         highs, lows = self._columns.at("high", rows).tolist(), self._columns.at("low", rows).tolist()
         return [UUID(int=high << 64 | low) for high, low in zip(highs, lows, strict=True)]
 
+    def id_halves(self, rows: Rows) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+        """The ids as pairs of numbers, the first being the more significant half."""
+        return self._columns.at("high", rows), self._columns.at("low", rows)
+
     def versions(self, rows: Rows) -> NDArray[np.int64]:
         """The version shown of each row."""
         return self._columns.at("version", rows)
@@ -204,13 +217,9 @@ class PropertyStore:
         """Latitudes and longitudes in degrees, NaN where they are not known."""
         return self._columns.at("latitude", rows), self._columns.at("longitude", rows)
 
-    def amenities(self, rows: Rows) -> NDArray[np.int64]:
-        """The number of each row's set of amenities, for `amenities_of`."""
-        return self._columns.at("amenities", rows).astype(np.int64)
-
-    def amenities_of(self, number: int) -> frozenset[str]:
-        """The set of amenities with a number."""
-        return self._amenities[number]
+    def having(self, rows: Rows, amenities: Collection[str]) -> NDArray[np.bool_]:
+        """Which rows have all these amenities."""
+        return self._amenities.having(self._columns.at("amenities", rows), amenities)
 
     def page(self, cursor: UUID | None, limit: int) -> list[int]:
         """Up to `limit` rows neither parked nor gone, in the order of their properties' ids beyond `cursor`."""
@@ -239,7 +248,7 @@ class PropertyStore:
         terms, values = self.selling.dump(rows, is_kept)
         taken, whole = self.taken.dump(rows, is_kept)
         values["agency"] = self._agencies.values(arrays["agency"][is_kept])
-        values["amenities"] = self._amenities.values(arrays["amenities"][is_kept])
+        values["amenities"] = self._amenities.sets.values(arrays["amenities"][is_kept])
         return Part(start, {**arrays, **terms, **taken, "is_kept": is_kept}, values, whole)
 
     def load(self, part: Part) -> None:
@@ -255,7 +264,7 @@ class PropertyStore:
         rows = np.arange(start, self._rows, dtype=np.int64)
         for name in STORED:
             self._columns.fill(name, start, arrays[name])
-        for name, shared in (("agency", self._agencies), ("amenities", self._amenities)):
+        for name, shared in (("agency", self._agencies), ("amenities", self._amenities.sets)):
             self._columns.fill(name, start, shared.take_all(arrays[name], is_kept, part.values[name]))
         self._columns.fill("use", start, np.where(is_kept, arrays["use"], GONE))
         self.selling.load(start, arrays, part.values, is_kept)
@@ -296,7 +305,7 @@ class PropertyStore:
 
     def _clear(self, row: int) -> None:
         """Let go of the values a row shares with others."""
-        self._amenities.give_back(self._columns.get("amenities", row))
+        self._amenities.sets.give_back(self._columns.get("amenities", row))
         self.selling.drop(row)
 
     def _move(self, row: int, agency_id: UUID) -> None:

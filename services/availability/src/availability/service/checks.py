@@ -130,7 +130,7 @@ class Checks:
         if not self._cache.has_bits(stay.check_in, stay.check_out):
             return rows[:0]
         rows = rows[rows != store.find(question.property_id)]
-        numbers = store.selling.conditions(rows)
+        numbers = store.selling.condition_numbers(rows)
         suitable = [number for number in np.unique(numbers).tolist() if self._suits(number, stay)]
         rows = rows[np.isin(numbers, suitable)]
         may_be_open = ~store.taken.closed(rows, stay.check_in, stay.nights) | np.isin(rows, store.taken.overdue(now))

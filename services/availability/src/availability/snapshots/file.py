@@ -28,7 +28,7 @@ from rules.calendar import StoredRange
 from rules.rates import Fees
 from rules.stay_rules import SellingConditions
 
-FORMAT = 1
+FORMAT = 2
 FRAME = Struct("<4sQI")
 LENGTH = Struct("<I")
 HEAD, PART, DONE = b"HEAD", b"PART", b"DONE"
