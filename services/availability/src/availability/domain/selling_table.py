@@ -200,9 +200,9 @@ class SellingTable:
         says = np.where(is_dated, self._rules.field("says", places), 0).astype(np.uint8)
         flags = self._stay_levels.at("flags", levels)[:, weekdays].T & ~says
         flags |= self._rules.field("flags", places) & says
-        is_kept: Mask = (lengths("through", nights) <= nights).all(axis=0)
+        is_kept: Mask = np.all(lengths("through", nights) <= nights, axis=0)
         is_kept &= (lengths("arrival", 1)[0] <= nights) & (lengths("longest", 1)[0] >= nights)
-        is_kept &= ((flags[:-1] & STOP_SELL) == 0).all(axis=0)
+        is_kept &= np.all(flags[:-1] & STOP_SELL == 0, axis=0)
         is_shut: Mask = ((flags[0] & CLOSED_TO_ARRIVAL) | (flags[-1] & CLOSED_TO_DEPARTURE)).astype(bool)
         return is_kept & ~is_shut
 
