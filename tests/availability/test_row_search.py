@@ -10,6 +10,7 @@ from uuid import UUID
 
 import pytest
 
+from availability.domain.property_store import PART_ROWS, PropertyStore
 from availability.domain.row_search import Found, search_rows
 from availability.domain.search import Offer, Search, Sort, offer_of
 from rules.quotes import Fees, Rates
@@ -177,3 +178,19 @@ def test_offers_are_in_order_of_their_positions(sort: Sort) -> None:
     positions = [offer.position for offer in page(made, search)[0]]
     assert len(positions) > 20
     assert positions == sorted(set(positions))
+
+
+def test_a_store_that_was_saved_and_loaded_is_searched_like_before() -> None:
+    chance = random.Random(9)
+    made, loaded = generated(chance, 400), PropertyStore(TODAY - DAY * 2)
+    for place in made.places:
+        row = made.store.find(place.id)
+        if place.is_parked and row is not None:  # a file leaves it out
+            made.store.remove(place.id)
+    for start in range(0, made.store.row_count, PART_ROWS):
+        loaded.load(made.store.dump(start, ()))
+    loaded.loaded()
+    for _ in range(30):
+        search = drawn(chance)
+        before = [told(offer) for offer in all_pages(made, search)]
+        assert [told(offer) for offer in all_pages(Generated(loaded, made.places), search)] == before

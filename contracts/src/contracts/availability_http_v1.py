@@ -11,10 +11,12 @@ from uuid import UUID
 
 from pydantic import Field
 
-from contracts.booking_http_v1 import Stay
+from contracts.booking_http_v1 import Amenity, Stay
 from contracts.problems import Violation
-from contracts.values import AnswerModel, InventoryVersion, Occupancy
+from contracts.values import AnswerModel, CalendarDate, Currency, InventoryVersion, Occupancy, RequestModel
 
+MAX_PROPERTIES = 50
+MAX_DAYS = 365
 Source = Literal["cache", "ledger"]
 Reason = Literal[
     "reservation",
@@ -32,6 +34,100 @@ Reason = Literal[
     "past",
     "inactive",
 ]
+
+
+ReadVersion = Annotated[int, Field(ge=0, lt=2**63)]
+VersionOfProperty = Annotated[str, Field(max_length=60, examples=["0192f1c4-5d3a-7c1e-9b60-3f6f2d1a7e01:17"])]
+Persons = Annotated[int, Field(ge=0, le=100)]
+Latitude = Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False)]
+Longitude = Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False)]
+TotalMinor = Annotated[int, Field(ge=0, le=10**15)]
+
+
+class AvailabilityQuery(RequestModel):
+    """Which nights of a property are closed, and why."""
+
+    property_id: Annotated[UUID, Field(description="The property.")]
+    from_date: Annotated[CalendarDate, Field(description="First night asked for.")]
+    to_date: Annotated[CalendarDate, Field(description="Day after the last night; at most 365 days after `from_date`.")]
+    min_version: Annotated[
+        ReadVersion | None, Field(description="The `inventory_version` of an own write: the answer is never older.")
+    ] = None
+
+
+class CalendarQuery(RequestModel):
+    """What may happen on each date at several properties."""
+
+    property_id: Annotated[
+        list[UUID], Field(min_length=1, max_length=MAX_PROPERTIES, description="The properties, once for each.")
+    ]
+    from_date: Annotated[CalendarDate, Field(description="First date asked for.")]
+    to_date: Annotated[CalendarDate, Field(description="Day after the last; at most 365 days after `from_date`.")]
+    min_version: Annotated[
+        list[VersionOfProperty],
+        Field(
+            max_length=MAX_PROPERTIES,
+            description="`property_id:inventory_version` of an own write, once for each property: none is older.",
+        ),
+    ] = Field(default_factory=list)
+
+
+class SearchQuery(RequestModel):
+    """Which properties may be booked: for `check_in` to `check_out`, or for `nights` between `from_date` and `to_date`.
+
+    Every filter narrows. Prices of different currencies are never compared: bounds of the total hold for `currency`,
+    which may be left out while all the agency's properties are sold in one; and by price the currencies come one after
+    the other. What has no price comes last, and not at all between bounds.
+    """
+
+    check_in: Annotated[CalendarDate | None, Field(description="The first night, with `check_out`.")] = None
+    check_out: Annotated[
+        CalendarDate | None, Field(description="The day of departure; at most 365 days after `check_in`.")
+    ] = None
+    nights: Annotated[int | None, Field(ge=1, le=MAX_DAYS, description="So many nights, at any time of a window.")] = (
+        None
+    )
+    from_date: Annotated[CalendarDate | None, Field(description="With `nights`: the first possible arrival.")] = None
+    to_date: Annotated[
+        CalendarDate | None,
+        Field(description="With `nights`: the last possible departure; at most 365 days after `from_date`."),
+    ] = None
+    adults: Annotated[int, Field(ge=1, le=100, description="Who stays.")]
+    children: Annotated[Persons, Field(description="They count as adults do.")] = 0
+    infants: Annotated[Persons, Field(description="They do not count.")] = 0
+    latitude: Annotated[
+        Latitude | None, Field(description="A point, with `longitude`: answers tell the distance from it.")
+    ] = None
+    longitude: Longitude | None = None
+    radius_km: Annotated[
+        float | None, Field(gt=0, le=20_040, allow_inf_nan=False, description="At most so far from the point.")
+    ] = None
+    south: Annotated[Latitude | None, Field(description="A box, with `west`, `north` and `east`.")] = None
+    west: Annotated[Longitude | None, Field(description="Greater than `east` for a box across the antimeridian.")] = (
+        None
+    )
+    north: Latitude | None = None
+    east: Longitude | None = None
+    amenity: Annotated[list[Amenity], Field(max_length=50, description="Each of these must be there.")] = Field(
+        default_factory=list
+    )
+    currency: Annotated[Currency | None, Field(description="Only what is sold in this currency.")] = None
+    min_total_minor: Annotated[TotalMinor | None, Field(description="At least this total for the stay.")] = None
+    max_total_minor: Annotated[TotalMinor | None, Field(description="At most this total for the stay.")] = None
+    sort: Annotated[
+        Literal["price", "distance"], Field(description="The cheapest first, or the nearest (with a point).")
+    ] = "price"
+    limit: Annotated[int, Field(ge=1, le=50, description="Items per page.")] = 20
+    cursor: Annotated[
+        str | None, Field(max_length=300, description="`next_cursor` of the page before, for the same question.")
+    ] = None
+    min_version: Annotated[
+        list[VersionOfProperty],
+        Field(
+            max_length=MAX_PROPERTIES,
+            description="`property_id:inventory_version` of an own write, once for each property: none is older.",
+        ),
+    ] = Field(default_factory=list)
 
 
 class OccupiedRange(AnswerModel):
@@ -139,5 +235,36 @@ class StayChecked(AnswerModel):
     currency: str
     as_of: datetime
     inventory_version: InventoryVersion
+    lag_ms: int
+    source: Source
+
+
+class SearchOffer(AnswerModel):
+    """A stay that may be booked: `POST /bookings` would take it at this `inventory_version`, at this total.
+
+    The total is absent for a property without rates, `distance_km` without a point or for a property without a place.
+    """
+
+    property_id: UUID
+    check_in: date
+    check_out: date
+    total_amount_minor: int | None = None
+    currency: str
+    distance_km: float | None = None
+    inventory_version: InventoryVersion
+
+
+class SearchAnswer(AnswerModel):
+    """Properties that may be booked, each once: with the cheapest of its stays, of equally cheap ones the earliest.
+
+    `unknown` counts the agency's properties that could not be judged now; they are not offered. `source` is `ledger`
+    when booking was asked about a property. A property whose own price or dates change between two pages may come
+    again or be left out; it moves no other.
+    """
+
+    items: list[SearchOffer]
+    next_cursor: str | None = None
+    unknown: int
+    as_of: datetime
     lag_ms: int
     source: Source

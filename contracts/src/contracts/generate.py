@@ -63,6 +63,21 @@ def http_models(module: ModuleType) -> list[type[BaseModel]]:
     return [model for model in found if model.__module__ == module.__name__ and model.__name__.isidentifier()]
 
 
+def query_parameters(model: type[BaseModel]) -> list[Document]:
+    """The fields of a model that is a query string, as OpenAPI has parameters."""
+    schema = model.model_json_schema()
+    parameters = []
+    for name, field in schema["properties"].items():
+        description = field.pop("description", "")
+        field.pop("title", None)
+        (kind,) = [option for option in field.pop("anyOf", [{}]) if option.get("type") != "null"]
+        given = {key: value for key, value in field.items() if value is not None}
+        required = name in schema.get("required", ())
+        found = {"name": name, "in": "query", "required": required, "schema": {**kind, **given}}
+        parameters.append({**found, "description": description} if description else found)
+    return parameters
+
+
 def topic_schema(topic: Topic) -> Document:
     """The schema of a whole message of one topic: the envelope with the data of its type."""
     definitions = _definitions([Envelope, *topic.events.values()], "#/$defs/{model}")

@@ -15,6 +15,7 @@ from availability.service.checks import Checks
 from availability.service.reading import Reader
 from availability.service.resync import Resync
 from availability.service.saving import Saving
+from availability.service.searching import Searches
 from availability.settings import AvailabilitySettings
 from contracts.topics import owned_by
 from runtime.cli import Service
@@ -70,6 +71,7 @@ def build(settings: AvailabilitySettings, roles: frozenset[str]) -> FastAPI:
     reader = Reader(cache, booking, settings.max_cache_lag_ms, settings.version_wait_ms)
     app.state.answers = Answers(cache, reader)
     app.state.checks = Checks(cache, reader)
+    app.state.searches = Searches(cache, reader)
     return app
 
 

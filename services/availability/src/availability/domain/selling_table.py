@@ -177,6 +177,11 @@ class SellingTable:
         """The number of each row's conditions."""
         return self._columns.at("conditions", rows).astype(np.int64)
 
+    def currencies_of(self, rows: Rows) -> set[str]:
+        """What the rows are sold in."""
+        numbers = self.conditions.currencies(self._columns.at("conditions", rows))
+        return {self.conditions.currency(number) for number in np.flatnonzero(np.bincount(numbers)).tolist()}
+
     def conditions_of(self, number: int) -> SellingConditions:
         """The conditions with a number."""
         return self.conditions.values[number][0]

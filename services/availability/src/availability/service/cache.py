@@ -44,6 +44,14 @@ class View:
     database_now: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Ages:
+    """The database's estimated clock, and what memory is complete up to, by partition of which it may answer."""
+
+    now: datetime
+    as_of: Mapping[int, datetime]
+
+
 class Cache:
     """One replica's memory. `partitions` is the partition count of both topics of booking."""
 
@@ -202,6 +210,21 @@ class Cache:
         if lag_ms is None or now is None:
             return None
         return View(self.store.state(row, start, end), self._watermarks.as_of[partition], lag_ms, now)
+
+    def ages(self) -> Ages | None:
+        """How fresh memory is now; None while it may answer nothing."""
+        now = self.database_now()
+        as_of = {number: end for number, end in self._watermarks.as_of.items() if number not in self._losses}
+        return Ages(now, as_of) if now is not None and as_of and self.is_caught_up else None
+
+    def vouched_version(self, property_id: UUID) -> int | None:
+        """The version of a property that memory answers with; None when it answers nothing of it."""
+        row = self.store.find(property_id)
+        if row is None or property_id in self._parked or not self.is_caught_up:
+            return None
+        partition = self.store.partition(row)
+        is_complete = partition in self._watermarks.as_of and partition not in self._losses
+        return self.store.version(row) if is_complete else None
 
     def shown_version(self, property_id: UUID) -> int | None:
         """The version a view of a property would have; None for an unknown one."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby, islice
@@ -17,7 +18,7 @@ from availability.service.cache import Cache, View
 from availability.service.reading import Reader, Reading, Window
 from rules.checks import Sellable, check, without_hold
 from rules.quotes import NightWithoutRate, quote
-from rules.stay_rules import RequestedStay, RuleViolation
+from rules.stay_rules import RequestedStay, RuleViolation, TimeZoneUnknown
 
 DATES_EACH_WAY = 2
 SIMILAR = 3
@@ -170,7 +171,9 @@ async def _bookable(
 
 
 def _is_free(view: View, stay: RequestedStay) -> bool:
-    return not check(view.state.sellable, stay, view.database_now)
+    with suppress(TimeZoneUnknown):  # nothing is offered that cannot be judged
+        return not check(view.state.sellable, stay, view.database_now)
+    return False
 
 
 def _price(sellable: Sellable, stay: RequestedStay) -> Price:

@@ -3,7 +3,9 @@
 Every answer of this service stands on a `Reading`, so freshness and ownership are decided here and nowhere else.
 """
 
+import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal
@@ -14,6 +16,10 @@ from availability.domain.property_calendar import CalendarState
 from availability.service.cache import Cache, View
 from availability.snapshots.states import instant, state_of
 from runtime.http_client import UpstreamUnavailable
+
+Source = Literal["cache", "ledger"]
+# Properties that are asked of booking at once for one question.
+AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +56,7 @@ class Reading:
     now: datetime
     as_of: datetime
     lag_ms: int
-    source: Literal["cache", "ledger"]
+    source: Source
 
 
 class Reader:
@@ -72,9 +78,7 @@ class Reader:
         Its state has the ranges the window needs, and maybe others. Raises `PropertyUnknown`, `VersionUnknown` or
         `LedgerUnavailable`.
         """
-        owner = self._cache.owner(property_id)
-        if owner is not None and owner != agency_id:
-            raise PropertyUnknown(PropertyUnknown.__doc__)
+        self._require_no_strangers(agency_id, property_id)
         is_covered = self._cache.covers(window.start, window.end)
         view = await self._view(property_id, min_version, window) if is_covered else None
         if view is not None and view.lag_ms <= self._max_lag_ms:
@@ -87,11 +91,43 @@ class Reader:
                 raise LedgerUnavailable(LedgerUnavailable.__doc__) from error
             return _from_memory(agency_id, aged)
 
+    async def newer(self, agency_id: UUID, min_versions: Mapping[UUID, int]) -> dict[UUID, Reading]:
+        """Those properties of an agency that memory does not have at these versions, as booking has them.
+
+        Memory may be behind otherwise, however far. Raises `PropertyUnknown`, `VersionUnknown` or `LedgerUnavailable`.
+        """
+        for property_id in min_versions:
+            self._require_no_strangers(agency_id, property_id)
+        waits = (self._wait(property_id, version) for property_id, version in min_versions.items())
+        await asyncio.gather(*waits)
+        missing = [key for key, version in min_versions.items() if (self._cache.vouched_version(key) or -1) < version]
+        found: dict[UUID, Reading] = {}
+        for start in range(0, len(missing), AT_ONCE):
+            batch = missing[start : start + AT_ONCE]
+            reads = (self._from_ledger(agency_id, key, min_versions[key], None) for key in batch)
+            for key, reading in zip(batch, await asyncio.gather(*reads, return_exceptions=True), strict=True):
+                if isinstance(reading, UpstreamUnavailable):
+                    raise LedgerUnavailable(LedgerUnavailable.__doc__) from reading
+                if isinstance(reading, BaseException):
+                    raise reading
+                found[key] = reading
+        return found
+
+    async def _wait(self, property_id: UUID, min_version: int) -> None:
+        """Until memory shows the version, or will not soon."""
+        shown = self._cache.shown_version(property_id)
+        if shown is not None and shown < min_version:
+            await self._cache.wait_for_version(property_id, min_version, self._version_wait_s)
+
+    def _require_no_strangers(self, agency_id: UUID, property_id: UUID) -> None:
+        owner = self._cache.owner(property_id)
+        if owner is not None and owner != agency_id:
+            raise PropertyUnknown(PropertyUnknown.__doc__)
+
     async def _view(self, property_id: UUID, min_version: int | None, window: Window) -> View | None:
         """What memory holds, unless that is older than the version the question names."""
-        shown = self._cache.shown_version(property_id)
-        if min_version is not None and shown is not None and shown < min_version:
-            await self._cache.wait_for_version(property_id, min_version, self._version_wait_s)
+        if min_version is not None:
+            await self._wait(property_id, min_version)
         view = self._cache.view(property_id, *window.limits)
         return view if view is not None and (min_version is None or view.state.version >= min_version) else None
 

@@ -1,16 +1,22 @@
-"""HTTP in: availability, calendars and checks for agencies, digests for services of the suite; routers for `main`."""
+"""HTTP in: which nights are closed, calendars, checks, digests; put together by `api`."""
 
 import asyncio
-import re
 from datetime import date
 from typing import Annotated, Any
 from uuid import UUID
 
 import orjson
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.exceptions import RequestValidationError
-from pydantic import BeforeValidator
 
+from availability.api.questions import (
+    PROBLEMS,
+    QueryDate,
+    documented,
+    question_of,
+    refused,
+    require_window,
+    versions_of,
+)
 from availability.service.answers import (
     Answers,
     Availability,
@@ -20,38 +26,21 @@ from availability.service.answers import (
     Question,
 )
 from availability.service.checks import Checked, Checks, Price, StayQuestion
-from availability.service.reading import LedgerUnavailable, PropertyUnknown, Reading, VersionUnknown
-from contracts.availability_http_v1 import AvailabilityAnswer, CalendarAnswer, StayCheck, StayChecked
+from availability.service.reading import Reading, VersionUnknown
+from contracts.availability_http_v1 import (
+    AvailabilityAnswer,
+    AvailabilityQuery,
+    CalendarAnswer,
+    CalendarQuery,
+    StayCheck,
+    StayChecked,
+)
 from contracts.booking_http_v1 import PropertyDigests
-from contracts.problems import Problem, ProblemCode
-from contracts.values import CalendarDate
 from rules.days import DayStatus
 from rules.stay_rules import RequestedStay
 from runtime.http import CallerOf, ServiceCaller, agency_of, json_bytes
-from runtime.problems import ProblemError
 
-MAX_DAYS = 365
-MAX_PROPERTIES = 50
 MAX_PAGE = 1000
-_MIN_VERSION = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}:\d{1,19}", re.ASCII | re.IGNORECASE)
-_ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
-
-
-def _iso_date(value: Any) -> Any:
-    """Only `YYYY-MM-DD`: pydantic would take a number of seconds, too."""
-    if isinstance(value, str) and _ISO_DATE.fullmatch(value) is None:
-        raise ValueError("must be a date such as 2031-05-01")
-    return value
-
-
-QueryDate = Annotated[CalendarDate, BeforeValidator(_iso_date)]
-Version = Annotated[int, Query(ge=0, lt=2**63)]
-PROBLEMS: dict[int | str, dict[str, Any]] = {status: {"model": Problem} for status in (401, 404, 422, 503)}
-
-DOMAIN_ERRORS = {
-    PropertyUnknown: lambda error: ProblemError(404, ProblemCode.NOT_FOUND, str(error)),
-    LedgerUnavailable: lambda error: ProblemError(503, ProblemCode.UNAVAILABLE, str(error)),
-}
 
 public = APIRouter(tags=["availability"])
 internal = APIRouter(tags=["internal"])
@@ -62,22 +51,17 @@ internal = APIRouter(tags=["internal"])
     response_model=AvailabilityAnswer,
     responses=PROBLEMS,
     summary="Which nights of a property are closed, why, and how fresh the answer is.",
+    openapi_extra=documented(AvailabilityQuery),
 )
-async def availability(
-    request: Request,
-    caller: CallerOf,
-    property_id: UUID,
-    from_date: QueryDate,
-    to_date: QueryDate,
-    min_version: Version | None = None,
-) -> Response:
+async def availability(request: Request, caller: CallerOf) -> Response:
     """Nights `[from_date, to_date)`, at most 365; never older than `min_version`, the version a write answered."""
-    _require_window(from_date, to_date)
-    question = Question(property_id, from_date, to_date, min_version)
+    query = question_of(request, AvailabilityQuery)
+    require_window(query.from_date, query.to_date)
+    question = Question(query.property_id, query.from_date, query.to_date, query.min_version)
     try:
         answer = await _answers(request).availability(agency_of(caller), question)
     except VersionUnknown as error:
-        raise _refused("min_version", min_version, str(error)) from error
+        raise refused("min_version", query.min_version, str(error)) from error
     return json_bytes(_answer_body(answer))
 
 
@@ -86,25 +70,24 @@ async def availability(
     response_model=CalendarAnswer,
     responses=PROBLEMS,
     summary="What may happen on each date at several properties, and everything that limits it.",
+    openapi_extra=documented(CalendarQuery),
 )
-async def calendar(
-    request: Request,
-    caller: CallerOf,
-    property_id: Annotated[list[UUID], Query(min_length=1, max_length=MAX_PROPERTIES)],
-    from_date: QueryDate,
-    to_date: QueryDate,
-    min_version: Annotated[list[str] | None, Query(max_length=MAX_PROPERTIES)] = None,
-) -> Response:
+async def calendar(request: Request, caller: CallerOf) -> Response:
     """Dates `[from_date, to_date)`, at most 365, of up to 50 properties; `min_version` is `property_id:version`, once
     for each property that was written to.
     """
-    _require_window(from_date, to_date)
-    property_ids = list(dict.fromkeys(property_id))
-    question = CalendarQuestion(property_ids, from_date, to_date, _min_versions(min_version or [], property_ids))
+    query = question_of(request, CalendarQuery)
+    require_window(query.from_date, query.to_date)
+    property_ids = list(dict.fromkeys(query.property_id))
+    min_versions = versions_of(query.min_version)
+    for property_id in min_versions:
+        if property_id not in property_ids:
+            raise refused("min_version", str(property_id), "names a property that is not asked for")
+    question = CalendarQuestion(property_ids, query.from_date, query.to_date, min_versions)
     try:
         found = await _answers(request).calendar(agency_of(caller), question)
     except VersionUnknown as error:
-        raise _refused("min_version", min_version, str(error)) from error
+        raise refused("min_version", query.min_version, str(error)) from error
     return json_bytes(await _calendar_body(question, found))
 
 
@@ -123,7 +106,7 @@ async def check(request: Request, caller: CallerOf, body: StayCheck) -> Response
     try:
         found = await checks.check(agency_of(caller), question)
     except VersionUnknown as error:
-        raise _refused("min_version", body.min_version, str(error), where="body") from error
+        raise refused("min_version", body.min_version, str(error), where="body") from error
     return json_bytes(_checked_body(question, found))
 
 
@@ -148,30 +131,6 @@ async def digests(
 def _answers(request: Request) -> Answers:
     answers: Answers = request.app.state.answers
     return answers
-
-
-def _require_window(from_date: date, to_date: date) -> None:
-    if to_date <= from_date:
-        raise _refused("to_date", to_date, "must be after from_date")
-    if (to_date - from_date).days > MAX_DAYS:
-        raise _refused("to_date", to_date, f"must be at most {MAX_DAYS} days after from_date")
-
-
-def _min_versions(texts: list[str], property_ids: list[UUID]) -> dict[UUID, int]:
-    """What `property_id:version` says, for properties that are asked for."""
-    versions = {}
-    for text in texts:
-        name, _, number = text.partition(":")
-        if _MIN_VERSION.fullmatch(text) is None or int(number) >= 2**63:
-            raise _refused("min_version", text, "must be a property's id and a version, such as <property_id>:17")
-        if UUID(name) not in property_ids:
-            raise _refused("min_version", text, "names a property that is not asked for")
-        versions[UUID(name)] = int(number)
-    return versions
-
-
-def _refused(name: str, value: Any, message: str, where: str = "query") -> RequestValidationError:
-    return RequestValidationError([{"loc": (where, name), "type": "value_error", "msg": message, "input": value}])
 
 
 def _freshness(reading: Reading) -> dict[str, Any]:
