@@ -124,8 +124,8 @@ async def digests(
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 200,
 ) -> Response:
     """One page in property order, parked properties left out; compare with booking's at equal versions only."""
-    found = await _answers(request).digests(after, cursor, limit)
-    return json_bytes(_digests_body(after, found, limit))
+    found, next_cursor = await _answers(request).digests(after, cursor, limit)
+    return json_bytes(_digests_body(after, found, next_cursor))
 
 
 def _answers(request: Request) -> Answers:
@@ -229,9 +229,8 @@ def _stay(stay: RequestedStay, price: Price) -> dict[str, Any]:
     return {"check_in": stay.check_in, "check_out": stay.check_out, **total, "currency": price.currency}
 
 
-def _digests_body(after: date, found: list[Fingerprint], limit: int) -> bytes:
+def _digests_body(after: date, found: list[Fingerprint], next_cursor: UUID | None) -> bytes:
     items = [
         {"property_id": item.property_id, "inventory_version": item.version, "digest": item.digest} for item in found
     ]
-    next_cursor = found[-1].property_id if len(found) == limit else None
     return orjson.dumps({"after": after, "items": items, "next_cursor": next_cursor})

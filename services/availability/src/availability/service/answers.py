@@ -91,12 +91,15 @@ class Answers:
             await asyncio.sleep(0)
         return found
 
-    async def digests(self, after: date, cursor: UUID | None, limit: int) -> list[Fingerprint]:
-        """Up to `limit` digests of the properties this replica vouches for, in id order beyond `cursor`."""
-        found = []
-        for count, property_id in enumerate(self._cache.trusted(cursor, limit), start=1):
+    async def digests(self, after: date, cursor: UUID | None, limit: int) -> tuple[list[Fingerprint], UUID | None]:
+        """Digests of the next `limit` properties in id order beyond `cursor`, and the cursor of what follows.
+
+        A property that goes or is parked meanwhile is left out, so there may be fewer although more follow.
+        """
+        found, property_ids = [], self._cache.trusted(cursor, limit)
+        for count, property_id in enumerate(property_ids, start=1):
             if (shown := self._cache.fingerprint(property_id, after)) is not None:
                 found.append(Fingerprint(property_id, *shown))
             if count % DIGESTS_AT_A_STRETCH == 0:
                 await asyncio.sleep(0)
-        return found
+        return found, property_ids[-1] if len(property_ids) == limit else None
