@@ -160,11 +160,14 @@ def envelope(type_name: str, data: EventModel | dict[str, Any], agency_id: UUID 
 
 
 class BookingTopics:
-    """A writer of both topics. Its watermarks flow while `has_relay`, as those of booking's relay do."""
+    """A writer of both topics. Its watermarks flow while `has_relay`, as those of booking's relay do; they say nothing
+    of the properties in `held_back`.
+    """
 
     def __init__(self, producer: AIOKafkaProducer) -> None:
         self._producer = producer
         self.has_relay = True
+        self.held_back: set[UUID] = set()
 
     async def write(self, place: PropertyInMaking, *changes: InventoryChange) -> None:
         """Write changes of a property in order, with the current trace."""
@@ -200,8 +203,8 @@ class BookingTopics:
         """Write watermarks until cancelled; Kafka being away is waited for, as the relay does."""
         while True:
             for partition in range(PARTITIONS):
-                now = datetime.now(UTC)
-                value = envelope("Watermark", {"partition": partition, "database_time": now.isoformat()})
+                said = {"partition": partition, "database_time": datetime.now(UTC), "held_back": list(self.held_back)}
+                value = envelope("Watermark", said)
                 with contextlib.suppress(KafkaError):
                     if self.has_relay:
                         await self.put(BOOKING_RESERVATIONS.name, value, partition=partition)

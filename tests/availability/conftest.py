@@ -27,6 +27,7 @@ from runtime.kafka import create_topics
 from runtime.settings import KafkaSettings
 from runtime.tokens import issue_service_token, issue_token
 from tests.availability.booking_topics import PARTITIONS, BookingTopics, PropertyInMaking, booking_topics, day
+from tests.availability.pair import Pair, running_pair
 from tests.conftest import new_run_dir
 
 SECRET = "a secret of these tests, long enough"
@@ -160,4 +161,11 @@ async def topics(own_kafka: str) -> AsyncIterator[BookingTopics]:
 async def replica(own_supervisor: Supervisor, own_kafka: str, topics: BookingTopics) -> AsyncIterator[Replica]:
     """A ready replica; its booking is away, so whatever it answers it answers from memory."""
     async with started(own_supervisor, replica_spec("availability", own_kafka)) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
+async def pair() -> AsyncIterator[Pair]:
+    """A real booking with its availability, on a stack of their own."""
+    async with running_pair() as running:
         yield running

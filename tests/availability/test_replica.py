@@ -164,6 +164,41 @@ async def test_with_the_relay_stopped_the_lag_says_so_and_the_replica_stays_read
     await replica.from_cache(place)
 
 
+async def test_a_property_the_relay_holds_back_is_not_answered_from_memory_because_no_watermark_covers_it(
+    topics: BookingTopics, replica: Replica
+) -> None:
+    held = await known(topics, replica)
+    other = await known(topics, replica, id=_of_partition(held.partition))
+    topics.held_back.add(held.id)
+    try:
+        await until(lambda: _refused(replica, held), "a refusal: only booking could know")
+        assert ranges(await replica.from_cache(other)) == [(2, 4, "block")]
+        await replica.from_cache(other)
+        (await replica.availability(held)).expect(503)
+    finally:
+        topics.held_back.clear()
+    assert ranges(await replica.from_cache(held)) == [(2, 4, "block")]
+
+
+async def test_after_a_restore_the_jump_of_versions_replaces_what_was_held(
+    topics: BookingTopics, replica: Replica
+) -> None:
+    place, told_first = await known(topics, replica), await known(topics, replica)
+    for restored in (place, told_first):
+        restored.ranges.clear()  # the backup was made before them
+        restored.version = 1_900_000_000_000_000
+    # Booking publishes states after a restore; a change may come before the state does.
+    change = told_first.block(6, 7)
+    await topics.write(told_first, change)
+    await until(lambda: _refused(replica, told_first), "a refusal: what was held is of before the restore")
+    for restored in (place, told_first):
+        await topics.write_snapshot(restored)
+    assert ranges(await replica.from_cache(place)) == []
+    assert ranges(await replica.from_cache(told_first)) == [(6, 7, "block")]
+    await topics.write(place, place.block(8, 9))
+    assert ranges(await replica.from_cache(place)) == [(8, 9, "block")]
+
+
 async def test_past_the_lag_limit_memory_answers_only_who_named_no_version_when_booking_is_away(
     own_supervisor: Supervisor, own_kafka: str, topics: BookingTopics, replica: Replica
 ) -> None:

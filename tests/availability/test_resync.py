@@ -3,105 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import statistics
+import time
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
+from availability.clients import Booking
+from availability.service.cache import Cache
+from availability.service.resync import AT_ONCE, Resync
+from availability.service.wanted import Cause
 from contracts.topics import BOOKING_RESERVATIONS
-from deploy.local.journey_client import Agency, Api, NotYet, until
-from deploy.local.places import remove_run_dir
+from deploy.local.journey_client import Agency, Api
 from deploy.local.ports import HOST, free_port
-from deploy.local.prepare import create_all_topics, migrate_database
-from deploy.local.provision import provision
-from deploy.local.secrets_file import load_secrets
-from deploy.local.services import AVAILABILITY, BOOKING, Ports, Suite
-from deploy.local.stack import EmbeddedStack
-from deploy.local.supervisor import Supervisor
-from runtime.kafka import new_producer, partition_of
+from deploy.local.services import AVAILABILITY, BOOKING, Suite
+from runtime.loops import Loops
 from runtime.tokens import issue_service_token
-from tests.availability.booking_topics import day, ends_of, envelope, expire
+from tests.availability.booking_topics import day, ends_of, expire
 from tests.availability.conftest import DIGESTS
-from tests.conftest import new_run_dir
+from tests.availability.pair import ONE_ROUND, PARTITIONS, WINDOW, Pair
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.stack
-
-# Two, because `ends_of` and `expire` know the partitions of this folder's topics.
-PARTITIONS = 2
-STAY = (day(0), day(3))
-WINDOW = (day(-1), day(30))
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A booking and its availability, asked as one agency."""
-
-    supervisor: Supervisor
-    suite: Suite
-    booking: Agency
-    availability: Agency
-
-    async def new_property(self) -> str:
-        """A property with a reservation of `STAY`, known to availability."""
-        created = (await self.booking.create_property()).expect(201)
-        property_id = str(created["id"])
-        booked = (await self.booking.book(property_id, STAY)).expect(201)
-        await self.from_cache(self.availability, property_id, booked["inventory_version"])
-        return property_id
-
-    async def from_cache(self, replica: Agency, property_id: str, version: int) -> dict[str, Any]:
-        """The answer at this version, once memory gives it."""
-
-        async def look() -> dict[str, Any]:
-            reply = await replica.availability(property_id, WINDOW)
-            body: dict[str, Any] = reply.body
-            if (reply.status, body.get("source"), body.get("inventory_version")) != (200, "cache", version):
-                raise NotYet(f"{reply.status} {body}")
-            return body
-
-        return await until(look, f"version {version} from the cache")
-
-    async def put(self, property_id: str, value: bytes) -> None:
-        """Write a record about a property that booking never wrote."""
-        producer = new_producer(self.suite.kafka_bootstrap)
-        await producer.start()
-        try:
-            partition = partition_of(property_id, PARTITIONS)
-            await producer.send_and_wait(
-                BOOKING_RESERVATIONS.name, value, key=property_id.encode(), partition=partition
-            )
-        finally:
-            await producer.stop()
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def pair() -> AsyncIterator[Pair]:
-    """Booking and availability on a stack of this module's own; snapshots are published at booking's start only."""
-    supervisor = Supervisor(new_run_dir())
-    supervisor.open()
-    try:
-        secrets = load_secrets(supervisor.run_dir)
-        stack = EmbeddedStack(supervisor, secrets.postgres_password)
-        await asyncio.to_thread(stack.start)
-        databases = await provision(stack.postgres_admin_dsn, secrets, exclusive=True)
-        suite = Suite(stack.kafka_bootstrap, databases, secrets, Ports.free(), kafka_partitions=PARTITIONS)
-        await migrate_database(BOOKING, databases.booking)
-        await create_all_topics(suite)
-        for spec in (suite.process(BOOKING, env={"SNAPSHOT_INTERVAL_S": "3600"}), suite.process(AVAILABILITY)):
-            await asyncio.to_thread(supervisor.start, spec)
-        async with AsyncExitStack() as clients:
-            booking = await clients.enter_async_context(Agency(suite.url(BOOKING), secrets.jwt_secret))
-            availability = await clients.enter_async_context(
-                Agency(suite.url(AVAILABILITY), secrets.jwt_secret, booking.id)
-            )
-            yield Pair(supervisor, suite, booking, availability)
-    finally:
-        supervisor.close()
-        remove_run_dir(supervisor.run_dir)
 
 
 async def test_what_memory_has_not_heard_of_yet_is_answered_from_the_ledger(pair: Pair) -> None:
@@ -131,26 +57,35 @@ async def test_a_version_the_property_never_had_gets_422(pair: Pair) -> None:
     assert [error["field"] for error in reply.expect(422)["errors"]] == ["query.min_version"]
 
 
-async def test_a_property_with_a_gap_is_healed_from_the_ledger_within_a_second(pair: Pair) -> None:
+async def test_a_property_with_a_gap_is_fetched_once_and_answered_from_memory_again(pair: Pair) -> None:
     property_id = await pair.new_property()
     before = (await pair.availability.availability(property_id, WINDOW)).expect(200)
-    change = {
-        "property_id": property_id,
-        "inventory_version": 9,
-        "commit_version": 9,
-        "block_id": str(uuid.uuid4()),
-        "start_date": str(day(5)),
-        "end_date": str(day(6)),
-        "source": "test",
-    }
-    await pair.put(property_id, envelope("BlockCreated", change, uuid.UUID(pair.booking.id)))
-    await asyncio.sleep(1)
+    await pair.say(property_id, 9)
+    await pair.resynced(AVAILABILITY, property_id)
     after = (await pair.availability.availability(property_id, WINDOW)).expect(200)
     assert (after["source"], after["ranges"]) == ("cache", before["ranges"])
     # What booking writes next is its next version, which the made-up one must not hide.
     booked = (await pair.booking.book(property_id, (day(10), day(12)))).expect(201)
     assert booked["inventory_version"] == before["inventory_version"] + 1
     await pair.from_cache(pair.availability, property_id, booked["inventory_version"])
+    assert pair.resyncs(AVAILABILITY, property_id) == ["gap"]
+
+
+async def test_a_gap_is_repaired_nearly_as_soon_as_a_change_is_seen(pair: Pair) -> None:
+    """The aim is a second, and a change is seen within some dozens of milliseconds."""
+    property_id = await pair.new_property()
+    seen_s, repaired_s = [], []
+    for attempt in range(5):
+        began = time.monotonic()
+        booked = (await pair.booking.book(property_id, (day(10 + attempt), day(11 + attempt)))).expect(201)
+        await pair.from_cache(pair.availability, property_id, booked["inventory_version"])
+        seen_s.append(time.monotonic() - began)
+        began = time.monotonic()
+        await pair.say(property_id, booked["inventory_version"] + 5)
+        await pair.resynced(AVAILABILITY, property_id, times=attempt + 1)
+        repaired_s.append(time.monotonic() - began)
+    assert statistics.median(repaired_s) < 8 * statistics.median(seen_s), (repaired_s, seen_s)
+    assert pair.resyncs(AVAILABILITY, property_id) == ["gap"] * 5
 
 
 async def test_every_answer_is_right_while_a_property_is_parked_and_repaired(pair: Pair) -> None:
@@ -162,13 +97,67 @@ async def test_every_answer_is_right_while_a_property_is_parked_and_repaired(pai
         assert after["ranges"] == before["ranges"]
 
 
-async def test_a_property_whose_record_cannot_be_read_is_healed_within_a_second(pair: Pair) -> None:
+async def test_a_property_whose_record_cannot_be_read_is_fetched_once(pair: Pair) -> None:
     property_id = await pair.new_property()
     before = (await pair.availability.availability(property_id, WINDOW)).expect(200)
     await pair.put(property_id, b"what did it say?")
-    await asyncio.sleep(1)
+    await pair.resynced(AVAILABILITY, property_id)
     after = (await pair.availability.availability(property_id, WINDOW)).expect(200)
     assert (after["source"], after["ranges"]) == ("cache", before["ranges"])
+    assert pair.resyncs(AVAILABILITY, property_id) == ["unreadable"]
+
+
+async def test_while_resyncs_wait_their_turn_callers_are_answered_from_the_ledger(pair: Pair) -> None:
+    async with pair.replica("availability-slow", RESYNCS_PER_S="1", **ONE_ROUND) as (slow, _):
+        places = [await pair.new_property() for _ in range(10)]
+        for property_id in places:
+            await pair.from_cache(slow, property_id, 2)
+            await pair.put(property_id, b"what did it say?")
+        await pair.resynced("availability-slow", places[0])
+        for property_id in places:
+            body = (await slow.availability(property_id, WINDOW)).expect(200)
+            assert [found["kind"] for found in body["ranges"]] == ["reservation"]
+        assert len(pair.resyncs("availability-slow")) < len(places), "the last was answered before its turn came"
+
+
+@asynccontextmanager
+async def resyncing(pair: Pair, cache: Cache, per_s: int, url: str | None = None) -> AsyncIterator[None]:
+    """The resync of a cache in this process, from the real booking or from elsewhere."""
+    secret = pair.suite.secrets.jwt_secret
+    async with Booking(url or pair.suite.url(BOOKING), secret) as booking, Loops() as loops:
+        loops.keep(Resync(cache, booking, per_s).run_wanted, "resync")
+        yield
+
+
+async def test_a_cold_cache_reads_no_more_a_second_than_it_may_and_a_gap_does_not_queue_behind_it(pair: Pair) -> None:
+    cache, per_s, count = Cache(PARTITIONS), 25, 100
+    gap = uuid.UUID(await pair.new_property())
+    for _ in range(count):
+        cache.want(uuid.uuid4(), Cause.STATELESS)
+    began = time.monotonic()
+    async with resyncing(pair, cache, per_s):
+        await eventually(lambda: _when(len(cache.wanted) <= count // 2), "half of them")
+        left = len(cache.wanted)
+        cache.want(gap, Cause.GAP)
+        await eventually(lambda: _when(cache.shown_version(gap) is not None), "the gap's repair")
+        assert left - len(cache.wanted) < count // 4, "it did not wait for the others"
+        await eventually(lambda: _when(not cache.wanted), "all of them")
+    # What may be read at once is a second's worth.
+    assert count + 1 <= per_s * (1 + time.monotonic() - began) + AT_ONCE
+    assert cache.shown_version(gap) == 2
+
+
+async def test_while_booking_is_away_nothing_that_is_wanted_is_forgotten(pair: Pair) -> None:
+    cache = Cache(PARTITIONS)
+    places = {uuid.UUID(await pair.new_property()) for _ in range(6)}
+    for property_id in places:
+        cache.want(property_id, Cause.STATELESS)
+    async with resyncing(pair, cache, 1000, url=f"http://{HOST}:{free_port()}"):
+        await asyncio.sleep(0.5)
+        assert set(cache.wanted) == places
+    async with resyncing(pair, cache, 1000):
+        await eventually(lambda: _when(not cache.wanted), "all of them")
+    assert {cache.shown_version(property_id) for property_id in places} == {2}
 
 
 async def test_a_replica_that_finds_its_changes_expired_compares_with_booking_and_fetches_what_differs(
@@ -179,18 +168,16 @@ async def test_a_replica_that_finds_its_changes_expired_compares_with_booking_an
     await expire(
         suite.kafka_bootstrap, BOOKING_RESERVATIONS, await ends_of(suite.kafka_bootstrap, BOOKING_RESERVATIONS)
     )
-    port = free_port()
-    late = suite.process(AVAILABILITY, name="availability-late", port=port)
-    await asyncio.to_thread(pair.supervisor.start, late)
-    try:
-        url = f"http://{HOST}:{port}"
-        async with Agency(url, suite.secrets.jwt_secret, pair.booking.id) as replica:
-            for property_id, version in places.items():
-                body = await pair.from_cache(replica, property_id, version)
-                assert [found["kind"] for found in body["ranges"]] == ["reservation"]
+    async with pair.replica("availability-late", **ONE_ROUND) as (replica, url):
+        for property_id, version in places.items():
+            body = await pair.from_cache(replica, property_id, version)
+            assert [found["kind"] for found in body["ranges"]] == ["reservation"]
         assert await _digests(suite, url) == await _digests(suite, suite.url(BOOKING))
-    finally:
-        await asyncio.to_thread(pair.supervisor.stop, late.name)
+    assert set(pair.resyncs("availability-late")) == {"lost"}
+
+
+async def _when(is_so: bool) -> bool | None:
+    return is_so or None
 
 
 async def _digests(suite: Suite, url: str) -> list[Any]:

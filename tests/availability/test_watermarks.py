@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 from availability.domain.watermarks import BUCKET_S, BUCKETS, Watermarks
 
@@ -72,6 +73,19 @@ def test_a_database_clock_that_was_ahead_is_forgotten_after_an_hour_of_watermark
 def test_a_watermark_that_comes_again_does_not_turn_as_of_back() -> None:
     seen = Watermarks().seen(0, at(5), 5.0).seen(0, NOON, 6.0)
     assert seen.as_of[0] == at(5)
+
+
+def test_a_property_is_held_back_until_a_later_watermark_of_its_partition_does_not_say_so() -> None:
+    held, other = UUID(int=1), UUID(int=2)
+    seen = Watermarks().seen(0, NOON, 0.0, [held])
+    assert seen.holds_back(0, held)
+    assert not seen.holds_back(0, other)
+    assert not seen.holds_back(1, held)
+    assert seen.told(at(1), 1.0).holds_back(0, held)
+    assert seen.seen(1, at(1), 1.0).holds_back(0, held)
+    # One that comes late, of a relay that slept, says nothing about later changes.
+    assert seen.seen(0, at(-1), 1.0).holds_back(0, held)
+    assert not seen.seen(0, at(1), 1.0).holds_back(0, held)
 
 
 def test_each_partition_has_its_own_age() -> None:

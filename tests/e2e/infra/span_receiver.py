@@ -45,7 +45,7 @@ class SpanReceiver:
     def __init__(self) -> None:
         self.endpoint = ""
         self._traces: dict[str, list[ReceivedSpan]] = defaultdict(list)
-        self._counts: dict[tuple[str, str], int] = {}
+        self._counts: dict[tuple[str, str], list[tuple[dict[str, str], int]]] = {}
         self._runner: web.AppRunner | None = None
 
     async def __aenter__(self) -> Self:
@@ -68,9 +68,10 @@ class SpanReceiver:
         """The spans of a trace that arrived so far."""
         return list(self._traces[trace_id])
 
-    def count(self, service: str, name: str) -> int:
-        """The sum of a service's count over its attributes, as it arrived last; 0 before."""
-        return self._counts.get((service, name), 0)
+    def count(self, service: str, name: str, **attributes: str) -> int:
+        """The sum of a service's count over its attributes but those given, as it arrived last; 0 before."""
+        points = self._counts.get((service, name), [])
+        return sum(value for found, value in points if attributes.items() <= found.items())
 
     async def wait_for(
         self, trace_id: str, what: str, is_complete: Callable[[list[ReceivedSpan]], bool]
@@ -91,7 +92,8 @@ class SpanReceiver:
             service = _texts(resource.resource.attributes).get("service.name", "")
             for scope in resource.scope_metrics:
                 for metric in scope.metrics:
-                    self._counts[service, metric.name] = sum(point.as_int for point in metric.sum.data_points)
+                    points = [(_texts(point.attributes), point.as_int) for point in metric.sum.data_points]
+                    self._counts[service, metric.name] = points
         return web.Response(body=ExportMetricsServiceResponse().SerializeToString(), content_type=CONTENT_TYPE)
 
     async def _receive(self, request: web.Request) -> web.Response:

@@ -127,21 +127,29 @@ class AntiEntropy:
             listed.add(property_id)
             if losses and self._cache.partition(property_id) in losses:
                 continue  # it is compared for that reason
-            shown = self._cache.fingerprint(property_id, page.after)
-            version, digest = shown or (0, "")
-            if version < theirs.inventory_version:
-                self._await(self._awaited, property_id, theirs.inventory_version, page.as_of)
-            elif version > theirs.inventory_version:
-                # A page is soon older than memory. What was shown before this page was read is another matter.
-                if theirs.inventory_version < ahead.get(property_id, 0):
-                    self._cache.distrust(property_id, Cause.AHEAD)
-                    found[Cause.AHEAD] += 1
-                else:
-                    self._ahead[property_id] = version
-            elif digest != theirs.digest:
-                self._want(property_id, Cause.DIFFERENT, found)
-            if version and not self._cache.bits_agree(property_id):
-                self._want(property_id, Cause.BITS, found)
+            try:
+                cause = self._difference(page, theirs, ahead)
+            except Exception as error:  # a flipped bit can make of the ranges what is no range
+                log.warning("what is kept cannot be read", property_id=str(property_id), error=repr(error))
+                cause = Cause.DIFFERENT
+            if cause is not None:
+                self._want(property_id, cause, found)
+
+    def _difference(self, page: PropertyDigests, theirs: PropertyDigest, ahead: dict[UUID, int]) -> Cause | None:
+        """What is wrong with a property in memory, as far as it can be told yet."""
+        property_id = theirs.property_id
+        shown = self._cache.fingerprint(property_id, page.after)
+        if shown is None or shown[0] < theirs.inventory_version:
+            self._await(self._awaited, property_id, theirs.inventory_version, page.as_of)
+        elif shown[0] > theirs.inventory_version:
+            # A page is soon older than memory. What was shown before this page was read is another matter.
+            if theirs.inventory_version < ahead.get(property_id, 0):
+                return Cause.AHEAD
+            self._ahead[property_id] = shown[0]
+        elif shown[1] != theirs.digest:
+            return Cause.DIFFERENT
+        is_whole = shown is None or self._cache.bits_agree(property_id)
+        return None if is_whole else Cause.BITS
 
     def _await(self, awaited: Awaited, property_id: UUID, version: int, told_at: datetime | None) -> None:
         if told_at is not None:
@@ -172,5 +180,8 @@ class AntiEntropy:
             await asyncio.sleep(0)
 
     def _want(self, property_id: UUID, cause: Cause, found: Counter[Cause]) -> None:
-        self._cache.want(property_id, cause)
+        if cause is Cause.AHEAD:
+            self._cache.distrust(property_id, cause)  # a lower version does not replace what is kept
+        else:
+            self._cache.want(property_id, cause)
         found[cause] += 1

@@ -100,6 +100,9 @@ class Resync:
     async def _try_fetch(self, property_id: UUID, cause: Cause) -> None:
         try:
             await self._fetch(property_id, cause)
+        except asyncio.CancelledError:
+            self._cache.want(property_id, cause)
+            raise
         except Exception as error:  # one property that cannot be repaired must not stop the others' repair
             self._cache.want(property_id, cause)
             if self._pause_s == 0:

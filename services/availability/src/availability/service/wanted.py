@@ -54,14 +54,14 @@ class Wanted:
         self._is_something = asyncio.Event()
 
     def __len__(self) -> int:
-        return len(self._urgent) + len(self._patient)
+        return len(self._urgent) + len(self._patient) + sum(1 for each in self._fetching if not self._is_queued(each))
 
     def __iter__(self) -> Iterator[UUID]:
         return iter({*self._urgent, *self._patient, *self._fetching})
 
     def add(self, property_id: UUID, cause: Cause) -> None:
         """Want a property; also one that is being fetched: what is told of it now may be newer than that answer."""
-        if property_id not in self._urgent and property_id not in self._patient and property_id not in self._fetching:
+        if not self._is_queued(property_id) and property_id not in self._fetching:
             _WANTED.add(1, {"cause": cause})
         if cause in _URGENT:
             self._patient.pop(property_id, None)
@@ -94,6 +94,9 @@ class Wanted:
     def done(self, property_id: UUID) -> None:
         """It was fetched, or could not be."""
         self._fetching.discard(property_id)
+
+    def _is_queued(self, property_id: UUID) -> bool:
+        return property_id in self._urgent or property_id in self._patient
 
     def _note_if_empty(self) -> None:
         if not self._urgent and not self._patient:
