@@ -26,11 +26,13 @@ from availability.service.resync import Resync
 from availability.service.wanted import Cause
 from contracts.values import DateRange, InventoryRange, RangeKind
 from deploy.local.journey_client import Agency, NotYet, until
+from deploy.local.ports import HOST
 from deploy.local.services import AVAILABILITY, BOOKING
 from runtime.loops import Loops
 from tests.availability.booking_topics import day
 from tests.availability.pair import PARTITIONS, WINDOW, Pair
 from tests.e2e.infra.span_receiver import SpanReceiver
+from tests.e2e.infra.tcp_proxy import TcpProxy
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.stack
@@ -82,11 +84,11 @@ class Watch:
         body = await self.pair.from_cache(replica, property_id, version)
         return [(found["start_date"], found["kind"]) for found in body["ranges"]]
 
-    async def rounds(self, more: int) -> None:
+    async def rounds(self, more: int, replica: str = WATCHFUL) -> None:
         """Return after so many more rounds were begun and ended."""
 
         def so_far() -> int:
-            return sum(line["event"] == ROUND for line in self.pair.lines(WATCHFUL))
+            return sum(line["event"] == ROUND for line in self.pair.lines(replica))
 
         goal = so_far() + more + 1  # one is under way
         await eventually(lambda: _when(so_far() >= goal), f"{more} rounds")
@@ -196,14 +198,20 @@ async def test_what_is_only_on_its_way_is_waited_for_however_many_rounds_go_by(w
     assert [watch.pair.resyncs(WATCHFUL, each) for each in (place, gone, created["id"])] == [[], [], []]
 
 
-async def test_changes_all_the_time_and_rounds_all_the_time_fetch_nothing(watch: Watch) -> None:
-    places = [await watch.new_property() for _ in range(4)]
-    before = len(watch.pair.resyncs(WATCHFUL))
-    for number in range(15):
-        for place in places:
-            (await watch.pair.booking.book(place, (day(10 + number), day(11 + number)))).expect(201)
-    await watch.rounds(2)
-    assert len(watch.pair.resyncs(WATCHFUL)) == before
+async def test_changes_that_overtake_the_page_that_does_not_tell_of_them_fetch_nothing(watch: Watch) -> None:
+    far, pair = "availability-far", watch.pair
+    async with TcpProxy(HOST, pair.suite.ports.of(BOOKING)) as proxy:
+        proxy.delay_s["to_client"] = 0.1
+        env = {"BOOKING_URL": f"http://{HOST}:{proxy.port}", "DIGEST_ROUND_S": "0.01"}
+        async with pair.replica(far, **env) as (replica, _):
+            places = [await watch.new_property() for _ in range(3)]
+            for place in places:
+                await pair.from_cache(replica, place, 2)
+            for number in range(20):
+                for place in places:
+                    (await pair.booking.book(place, (day(10 + number), day(11 + number)))).expect(201)
+            await watch.rounds(2, far)
+            assert [pair.resyncs(name, place) for name in (far, WATCHFUL) for place in places] == [[]] * 6
 
 
 def flip_a_range(cache: Cache, row: int, random: Random) -> None:
