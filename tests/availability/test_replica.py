@@ -216,6 +216,20 @@ async def test_past_the_lag_limit_memory_answers_only_who_named_no_version_when_
         assert body["source"] == "cache"
 
 
+async def test_nights_outside_the_window_are_refused_rather_than_called_free_when_booking_is_away(
+    topics: BookingTopics, replica: Replica
+) -> None:
+    place = await known(topics, replica)
+    today = datetime.now(UTC).date()
+    # A day more on either side, for a session that runs past midnight.
+    first, end = today - timedelta(days=2), today + timedelta(days=798)
+    for asked in ((first - timedelta(days=2), first), (end - timedelta(days=1), end + timedelta(days=2))):
+        reply = await replica.ask(place.agency_id, place.id, *asked)
+        assert reply.expect(503)["code"] == "unavailable"
+    for asked in ((first + timedelta(days=1), today), (end - timedelta(days=5), end)):
+        assert (await replica.ask(place.agency_id, place.id, *asked)).expect(200)["source"] == "cache"
+
+
 async def test_a_deleted_property_is_gone_and_a_tombstone_removes_its_last_trace(
     topics: BookingTopics, replica: Replica
 ) -> None:

@@ -16,7 +16,7 @@ import pytest_asyncio
 from contracts.topics import BOOKING_RESERVATIONS
 from deploy.local.journey_client import Agency, NotYet, Unexpected, closed_nights, nights_of, until
 from deploy.local.journey_scene import Scene, open_scene
-from deploy.local.services import BOOKING
+from deploy.local.services import AVAILABILITY, BOOKING
 from tests.e2e.infra.drain import check_everything, drain
 from tests.e2e.infra.load import Load
 from tests.e2e.infra.running import Running, days
@@ -26,6 +26,8 @@ pytestmark = pytest.mark.e2e
 STAY = days(0, 3)
 TRIES = 3
 STAYS_PER_TRY = 4
+LAG_SAMPLES, PAUSE_MS = 5, 500
+LAG_LIMIT_MS = 1500
 LEASES_DELETED_EVERY_S = 0.02
 
 _UNSENT = "SELECT id, event_id FROM outbox WHERE sent_at IS NULL AND key = $1 ORDER BY id"
@@ -109,24 +111,59 @@ async def test_a_read_that_names_a_version_the_cache_does_not_have_goes_to_the_l
     await scene.shown(STAY, closed=nights_of(STAY))
 
 
-async def test_with_the_relay_stopped_for_5_s_the_lag_exceeds_4000_ms_and_comes_down_again(
+async def test_with_the_relay_stopped_the_lag_grows_and_past_its_limit_answers_come_from_the_ledger_or_say_their_age(
     running: Running, roles: dict[str, str], scene: Scene
 ) -> None:
     await drain(running)
-    await running.stop(roles["relay"])
-    try:
-        await asyncio.sleep(5)
+    spec = running.role(AVAILABILITY, "serve", name="availability-strict", env={"MAX_CACHE_LAG_MS": str(LAG_LIMIT_MS)})
+    async with running.added(spec) as (strict_url,), running.agency(scene.agency.id, at=strict_url) as strict:
+        await running.stop(roles["relay"])
+        try:
+            # The worker's snapshots would bring the caches up to date without the relay.
+            with frozen(running, roles["worker"]):
+                await _require_the_lag_to_tell(scene, strict)
+                await running.stop(roles["api"])
+                await _require_age_or_refusal(scene, strict)
+        finally:
+            await running.restart(roles["api"])
+            await running.restart(roles["relay"])
+
+        async def look() -> None:
+            answer = (await strict.availability(scene.property_id, STAY)).expect(200)
+            if answer["source"] != "cache" or answer["lag_ms"] >= 1000:
+                raise NotYet(f"{answer}")
+
+        await until(look, "fresh answers from memory again")
+    await scene.shown(STAY, closed=nights_of(STAY))
+
+
+async def _require_the_lag_to_tell(scene: Scene, strict: Agency) -> None:
+    """Memory says how old it is; past a replica's limit, and for who names a version, the ledger answers."""
+    booked = (await scene.agency.book(scene.property_id, STAY)).expect(201)
+    lags = []
+    for _ in range(LAG_SAMPLES):
+        await asyncio.sleep(PAUSE_MS / 1000)
         answer = await scene.availability(STAY)
-        assert answer["source"] == "cache"
-        assert answer["lag_ms"] > 4000
-    finally:
-        await running.restart(roles["relay"])
+        assert (answer["source"], answer["ranges"]) == ("cache", [])
+        lags.append(answer["lag_ms"])
+    assert lags[-1] - lags[0] >= PAUSE_MS * (LAG_SAMPLES - 1)
+    assert lags[-1] > LAG_LIMIT_MS
+    named = await scene.availability(STAY, min_version=booked["inventory_version"])
+    moved = (await strict.availability(scene.property_id, STAY)).expect(200)
+    for told in (named, moved):
+        assert (told["source"], told["inventory_version"]) == ("ledger", booked["inventory_version"])
+        assert closed_nights(told["ranges"]) == nights_of(STAY)
+        assert told["lag_ms"] < lags[-1]
 
-    async def look() -> None:
-        if (lag_ms := (await scene.availability(STAY))["lag_ms"]) >= 1000:
-            raise NotYet(f"lag_ms {lag_ms}")
 
-    await until(look, "the lag to come down")
+async def _require_age_or_refusal(scene: Scene, strict: Agency) -> None:
+    """Without booking: 503 for who names a version past the limit, else what memory has, with its age."""
+    refused = await strict.availability(scene.property_id, STAY, min_version=1)
+    assert refused.expect(503)["code"] == "unavailable"
+    assert refused.headers["Retry-After"]
+    aged = (await strict.availability(scene.property_id, STAY)).expect(200)
+    assert aged["source"] == "cache"
+    assert aged["lag_ms"] > LAG_LIMIT_MS
 
 
 async def test_a_relay_killed_between_kafkas_acknowledgement_and_its_mark_loses_and_reorders_nothing(

@@ -1,6 +1,7 @@
-"""Proves that whatever happens to booking's records on their way, caches end up with what the ledger holds.
+"""Proves that whatever happens to booking's records on their way, and whatever day they say it is, caches are right.
 
-Booking writes to one Kafka; a copy that duplicates, shuffles, drops and poisons is what the cache reads.
+Booking writes to one Kafka; a copy that duplicates, shuffles, drops and poisons, or in which it is later, is what the
+cache reads.
 """
 
 from __future__ import annotations
@@ -8,12 +9,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from contracts.topics import BOOKING_RESERVATIONS
-from deploy.local.journey_client import Agency, NotYet, until
+from deploy.local.journey_client import Agency, NotYet, closed_nights, until
 from tests.availability.booking_topics import dead_letters
 from tests.availability.proofs.agreement import PATIENCE_S, require_agreement, require_equal
 from tests.availability.proofs.disturbed_copy import (
@@ -31,12 +34,19 @@ from tests.availability.proofs.disturbed_copy import (
     shuffled,
 )
 from tests.availability.proofs.stage import PARTITIONS, SCALE, OneReplica, Stage, environment_of, second_kafka
-from tests.availability.proofs.traffic import Traffic
+from tests.availability.proofs.traffic import Place, Traffic
 from tests.availability.proofs.watch import watching
 
 DISTURBANCES = (duplicated, shuffled, dropped, poisoned, everything)
 EVENTS = 2 * PARTITIONS * WINDOW * SCALE
 PROPERTIES = 12
+# The window is [today - 2, today + 798).
+LAST = 797
+DAY = timedelta(days=1)
+# The copy's day: tomorrow, so that its clock is never set back.
+DAY_0 = datetime.now(UTC).date() + DAY
+MIDNIGHT = datetime.combine(DAY_0 + DAY, time(), UTC)
+FRESH_MS = 1000
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(180 + 60 * SCALE)]
 
 
@@ -128,3 +138,64 @@ async def _require_letters(behind: Behind) -> None:
             assert b"/".join(said).decode() == origin
 
     await until(look, f"{len(origins)} dead letters", PATIENCE_S)
+
+
+class Guest:
+    """Asks the replica behind the copy about one property; days are counted from the copy's day, UTC."""
+
+    def __init__(self, client: Agency, place: Place) -> None:
+        self._client = client
+        self._place = place
+        self.answers: list[dict[str, Any]] = []
+
+    async def ask(self, first: int, end: int) -> tuple[str, list[int]]:
+        """Where the answer came from, and which of the nights `[first, end)` are closed."""
+        reply = await self._client.availability(self._place.property_id, (DAY_0 + DAY * first, DAY_0 + DAY * end))
+        body = reply.expect(200)
+        self.answers.append(body)
+        return body["source"], sorted((night - DAY_0).days for night in closed_nights(body["ranges"]))
+
+    async def is_fresh(self) -> None:
+        """Raises `NotYet` unless memory answers, hardly behind."""
+        source, _ = await self.ask(0, 1)
+        if source != "cache" or self.answers[-1]["lag_ms"] > FRESH_MS:
+            raise NotYet(f"{source}, lag {self.answers[-1]['lag_ms']}")
+
+
+async def test_the_window_rolls_at_midnight_without_a_pause_and_outside_it_the_ledger_is_asked(
+    stage: Stage, agency: Agency, behind: Behind
+) -> None:
+    traffic = Traffic(agency, seed=7)
+    (place,) = await traffic.add_places(1)
+    for night in (-2, 5, LAST, LAST + 1, LAST + 2):
+        nights = {"start_date": str(DAY_0 + DAY * night), "end_date": str(DAY_0 + DAY * (night + 1))}
+        (await agency.request("POST", "/blocks", {"property_id": place.property_id, **nights})).expect(201)
+    await _settle(stage, behind)
+    await require_equal(stage, [behind.replica])
+    async with stage.agency(behind.replica.url, agency.id) as client:
+        guest = Guest(client, place)
+        behind.copy.ahead = MIDNIGHT - timedelta(minutes=5) - datetime.now(UTC)
+        await until(guest.is_fresh, "an answer from memory on the eve")
+        assert await guest.ask(LAST - 1, LAST + 1) == ("cache", [LAST])
+        assert await guest.ask(LAST - 1, LAST + 2) == ("ledger", [LAST, LAST + 1])
+        assert await guest.ask(-2, 6) == ("cache", [-2, 5])
+        assert await guest.ask(-3, 6) == ("ledger", [-2, 5])
+
+        behind.copy.ahead = MIDNIGHT - timedelta(seconds=3) - datetime.now(UTC)
+        await until(guest.is_fresh, "an answer from memory shortly before midnight")
+        guest.answers.clear()
+        while not guest.answers or _as_of(guest.answers[-1]) < MIDNIGHT + timedelta(seconds=1):
+            assert await guest.ask(LAST - 1, LAST + 1) == ("cache", [LAST])
+            assert await guest.ask(-1, 6) == ("cache", [5])
+        times = [_as_of(answer) for answer in guest.answers]
+        assert times == sorted(times)
+        assert times[0] < MIDNIGHT, "the first question came too late to see the day change"
+
+        assert await guest.ask(LAST - 1, LAST + 2) == ("cache", [LAST, LAST + 1])
+        assert await guest.ask(LAST - 1, LAST + 3) == ("ledger", [LAST, LAST + 1, LAST + 2])
+        assert await guest.ask(-2, 6) == ("ledger", [-2, 5])
+    await require_equal(stage, [behind.replica])
+
+
+def _as_of(answer: dict[str, Any]) -> datetime:
+    return datetime.fromisoformat(answer["as_of"])
