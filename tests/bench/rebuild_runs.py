@@ -22,7 +22,7 @@ from deploy.local.ports import HOST
 from tests.bench.events_made import CHANGES
 from tests.bench.peers.bare_consume import Bare, Decoded
 from tests.bench.population import Population
-from tests.bench.replica import IS_RESTLESS, NOTES_CHANGES, WATCHED, Watched
+from tests.bench.replica import IS_RESTLESS, WATCHED, Watched
 from tests.bench.seed import PARTITIONS
 from tests.bench.stage import Replica, Stage
 from tests.bench.topic_fill import filling
@@ -30,6 +30,7 @@ from tests.serving import closed_port
 
 SETTLED_S = 30.0
 LOOK_S = 0.2
+IDLE_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,9 @@ class Started:
 
 @dataclass(frozen=True)
 class Stalls:
-    """How long the event loop of a replica kept a reader waiting while records were applied at full speed."""
+    """How long the event loop of a replica kept a reader waiting: with nothing to do, and applying at full speed."""
 
+    idle: Watched
     replaying: Watched
     following: Watched
 
@@ -82,17 +84,27 @@ async def _fill(bootstrap: str, population: Population) -> Filled:
 
 
 def change_some(stage: Stage, population: Population, weeks_before: int, properties: int) -> int:
-    """Write a further week of changes of the first properties; how many records."""
+    """Write a further week of changes of the first properties; how many."""
     return asyncio.run(_change_some(stage.kafka_bootstrap, population, weeks_before, properties))
 
 
 async def _change_some(bootstrap: str, population: Population, weeks_before: int, properties: int) -> int:
-    def moved() -> Iterator[tuple[UUID, CalendarState]]:
-        for property_id, state in population.states(0, properties):
-            yield property_id, replace(state, version=state.version + weeks_before * CHANGES)
-
     async with filling(bootstrap) as filler:
-        return await filler.changes(moved())
+        return await filler.changes(_moved(population, weeks_before, properties))
+
+
+async def _change_all_and_publish(bootstrap: str, population: Population) -> int:
+    """The second week of changes of every property, and then its state; how many changes."""
+    async with filling(bootstrap) as filler:
+        changes = await filler.changes(_moved(population, 1, population.size))
+        await filler.snapshots(_moved(population, 2, population.size))
+    return changes
+
+
+def _moved(population: Population, weeks: int, properties: int) -> Iterator[tuple[UUID, CalendarState]]:
+    """The first properties as they are some weeks of changes later."""
+    for property_id, state in population.states(0, properties):
+        yield property_id, replace(state, version=state.version + weeks * CHANGES)
 
 
 def decode_bare(stage: Stage) -> Decoded:
@@ -118,18 +130,22 @@ def started(stage: Stage, snapshot: Path | None = None) -> Iterator[Started]:
 
 
 def run_stalls(stage: Stage, population: Population) -> Stalls:
-    """What a reader waits for while a replica replays both topics, and while changes come in as fast as they can."""
+    """What a reader waits for while a replica replays both topics, and while records come in as fast as they can."""
     filled = fill(stage, population)
-    with stage.replica(closed_port(), {IS_RESTLESS: "1", NOTES_CHANGES: "1"}) as replica:
-        replaying = _watched(replica, anew=True)
+    with stage.replica(closed_port(), {IS_RESTLESS: "1"}) as replica:
+        replaying = _watched(replica)
         assert replaying.changes == filled.changes
-        written = change_some(stage, population, 1, population.size)
+        _watched(replica, anew=True)
+        time.sleep(IDLE_S)
+        idle = _watched(replica, anew=True)
+        written = asyncio.run(_change_all_and_publish(stage.kafka_bootstrap, population))
         deadline = time.monotonic() + SETTLED_S
-        while (following := _watched(replica)).changes < filled.changes + written:
+        while _watched(replica).changes < filled.changes + written:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{written} changes were not applied within {SETTLED_S:.0f} s")
             time.sleep(LOOK_S)
-        return Stalls(replaying, following)
+        time.sleep(IDLE_S)  # the last states
+        return Stalls(idle, replaying, _watched(replica))
 
 
 def _watched(replica: Replica, *, anew: bool = False) -> Watched:
