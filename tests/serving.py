@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Iterator
 import uvicorn
 from fastapi import FastAPI
 
+from runtime.protocol import HttpProtocol
+
 
 class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config) -> None:
@@ -33,7 +35,7 @@ async def serving(app: FastAPI) -> AsyncIterator[int]:
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, http="httptools", server_header=False, timeout_graceful_shutdown=1
+        app, log_config=None, access_log=False, http=HttpProtocol, server_header=False, timeout_graceful_shutdown=1
     )
     server = _Server(config)
     task = asyncio.create_task(server.serve([listener]))

@@ -59,6 +59,7 @@ GET /properties
 GET /properties/{id}
 DELETE /properties/{id}
 GET /availability/calendar
+GET /availability/search
 POST /availability/check
 POST /availability/blocks
 GET /availability/blocks

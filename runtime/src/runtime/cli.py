@@ -17,6 +17,7 @@ from contracts.topics import Topic
 from runtime.kafka import create_topics
 from runtime.logs import configure_logs
 from runtime.migrate import FLOOR, migrate, read_migrations
+from runtime.protocol import HttpProtocol
 from runtime.settings import KafkaSettings, PostgresSettings, ServiceSettings, load
 from runtime.telemetry import configure_telemetry
 
@@ -63,6 +64,7 @@ def _serving(name: str, service: Service[SettingsType], roles: tuple[str, ...]) 
         gc.freeze()
         uvicorn.run(
             app,
+            http=HttpProtocol,
             host=settings.host,
             port=settings.port,
             log_config=None,

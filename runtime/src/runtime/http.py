@@ -13,13 +13,21 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from contracts.problems import ProblemCode
 from runtime.logs import get_logger
-from runtime.problems import ProblemError, ToProblem, from_unforeseen, install_problem_handlers, problem_response
+from runtime.problems import (
+    ProblemError,
+    ToProblem,
+    from_unforeseen,
+    install_problem_handlers,
+    problem_response,
+    too_long_query,
+)
 from runtime.telemetry import note_status, span
 from runtime.tokens import Caller, InvalidToken, verify_token
 
 log = get_logger(__name__)
 
 MAX_BODY_BYTES = 64 * 1024
+MAX_QUERY_BYTES = 32 * 1024
 JSON = "application/json"
 
 # Returns None when ready, else one sentence saying what is missing.
@@ -115,7 +123,7 @@ async def _ask(check: ReadinessCheck) -> str | None:
 
 
 class RequestScope:
-    """Pure ASGI middleware: one server span and one log line per request, and the limit on the body."""
+    """Pure ASGI middleware: one server span and one log line per request, limits on query and body."""
 
     def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
         self._app = app
@@ -139,6 +147,8 @@ class RequestScope:
         attributes = {"http.request.method": scope["method"], "url.path": scope["path"]}
         with span(scope["method"], SpanKind.SERVER, parent=headers, attributes=attributes) as current:
             try:
+                if len(scope["query_string"]) > MAX_QUERY_BYTES:
+                    raise too_long_query(scope["query_string"], MAX_QUERY_BYTES)
                 await self._app(scope, self._limited(headers, receive), watch)
             except Exception as error:  # answered inside the span, so that the problem carries its trace id
                 if status:

@@ -1,9 +1,11 @@
 """Turning every error of an HTTP service into RFC 9457 problem details; installed by `runtime.http`."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import unquote_plus
 
 import orjson
 from fastapi import FastAPI, HTTPException, Request, Response
@@ -77,6 +79,16 @@ def _from_validation(error: RequestValidationError) -> ProblemError:
         field, message = ".".join(map(str, item["loc"])), item["msg"].removeprefix("Value error, ")
         errors.append({"field": field, "code": item["type"], "message": message})
     return ProblemError(422, ProblemCode.VALIDATION_ERROR, "{field}: {message}".format(**errors[0]), errors=errors)
+
+
+def too_long_query(query: bytes, limit: int) -> ProblemError:
+    """The problem of a query string over a limit; it names the parameter that takes up most of it."""
+    sizes = Counter[bytes]()
+    for parameter in query.split(b"&"):
+        sizes[parameter.partition(b"=")[0]] += len(parameter)
+    name = unquote_plus(sizes.most_common(1)[0][0][:200].decode("latin-1"))
+    found = {"loc": ("query", name), "type": "too_long", "msg": f"the query string is longer than {limit} bytes"}
+    return _from_validation(RequestValidationError([found]))
 
 
 def _from_http(error: PlainHTTPException) -> ProblemError:

@@ -218,6 +218,23 @@ _STAY_CHECKED = {
     "currency": "EUR",
     **_FRESHNESS,
 }
+_SEARCHED = {
+    "items": [
+        {
+            "property_id": _PROPERTY_ID,
+            **_STAY,
+            "total_amount_minor": 84000,
+            "currency": "EUR",
+            "distance_km": 3.214,
+            "inventory_version": 2,
+        }
+    ],
+    "next_cursor": None,
+    "unknown": 0,
+    "as_of": _FRESHNESS["as_of"],
+    "lag_ms": _FRESHNESS["lag_ms"],
+    "source": "cache",
+}
 _CONNECTION = {
     "id": _CONNECTION_ID,
     "name": "Example Travel",
@@ -281,6 +298,7 @@ EXAMPLES: dict[type[BaseModel], dict[str, Any]] = {
     availability.CalendarAnswer: _CALENDAR,
     availability.StayCheck: _STAY_CHECK,
     availability.StayChecked: _STAY_CHECKED,
+    availability.SearchAnswer: _SEARCHED,
     booking.PropertyCreate: _PROPERTY_CREATE,
     booking.Property: _PROPERTY,
     booking.PropertyList: {"items": [_PROPERTY]},

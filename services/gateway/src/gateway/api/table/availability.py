@@ -1,14 +1,11 @@
-"""Entries of what is free: one property's closed nights, calendars of several, checks of a stay."""
+"""Entries of what is free: one property's closed nights, calendars of several, searches, checks of a stay."""
+
+import inspect
 
 from contracts import availability_http_v1 as availability
 from contracts.problems import ProblemCode
-from gateway.api.table.route import DATE_TEXT, UUID_TEXT, PublicRoute, Query
+from gateway.api.table.route import PublicRoute, queries_of
 from gateway.clients import AVAILABILITY
-
-WINDOW = (
-    Query("from_date", DATE_TEXT, "First night asked for.", required=True),
-    Query("to_date", DATE_TEXT, "Day after the last night; at most 365 days after `from_date`.", required=True),
-)
 
 # The busiest route of all.
 READ = PublicRoute(
@@ -19,15 +16,7 @@ READ = PublicRoute(
     "/availability",
     "What is occupied between two dates, and how fresh the answer is",
     availability.AvailabilityAnswer,
-    query=(
-        Query("property_id", UUID_TEXT, "The property.", required=True),
-        *WINDOW,
-        Query(
-            "min_version",
-            {"type": "integer", "minimum": 0},
-            "The `inventory_version` of an own write: the answer is never older.",
-        ),
-    ),
+    query=queries_of(availability.AvailabilityQuery),
     problems=(ProblemCode.NOT_FOUND,),
 )
 
@@ -46,6 +35,18 @@ ROUTES: tuple[PublicRoute, ...] = (
         description="Agrees with what `POST /bookings` would decide at the version it answers. Takes no night.",
     ),
     PublicRoute(
+        "search_availability",
+        "GET",
+        "/availability/search",
+        AVAILABILITY,
+        "/availability/search",
+        "Which properties may be booked for dates or in a window of them, at which price",
+        availability.SearchAnswer,
+        query=queries_of(availability.SearchQuery),
+        problems=(ProblemCode.NOT_FOUND,),
+        description=inspect.getdoc(availability.SearchQuery) or "",
+    ),
+    PublicRoute(
         "read_calendar",
         "GET",
         "/availability/calendar",
@@ -53,20 +54,7 @@ ROUTES: tuple[PublicRoute, ...] = (
         "/availability/calendar",
         "What may happen on each date at several properties",
         availability.CalendarAnswer,
-        query=(
-            Query(
-                "property_id",
-                {"type": "array", "items": UUID_TEXT, "minItems": 1, "maxItems": 50},
-                "The properties, once for each.",
-                required=True,
-            ),
-            *WINDOW,
-            Query(
-                "min_version",
-                {"type": "array", "items": {"type": "string"}, "maxItems": 50},
-                "`property_id:inventory_version` of an own write, once for each property: none is answered older.",
-            ),
-        ),
+        query=queries_of(availability.CalendarQuery),
         problems=(ProblemCode.NOT_FOUND,),
     ),
 )

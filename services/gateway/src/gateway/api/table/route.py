@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from contracts.generate import query_parameters
 from contracts.problems import ProblemCode
 from contracts.values import ReservationStatus
 from runtime.pages import MAX_LIMIT
@@ -50,6 +51,14 @@ class PublicRoute:
     def tag(self) -> str:
         """The area of the API: the first part of the path."""
         return self.path.split("/")[1]
+
+
+def queries_of(model: type[BaseModel]) -> tuple[Query, ...]:
+    """The parameters of a query string that a service reads as this model."""
+    return tuple(
+        Query(found["name"], found["schema"], found.get("description", ""), required=found["required"])
+        for found in query_parameters(model)
+    )
 
 
 UUID_TEXT = {"type": "string", "format": "uuid"}
