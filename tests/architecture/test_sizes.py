@@ -11,7 +11,7 @@ from tests.architecture.tree import ROOT, SOURCES, code_lines, committed_files, 
 MODULE_LINES = 400
 FUNCTION_LINES = 70
 RUNTIME_MODULE_LINES = 250
-RUNTIME_CODE_LINES = 1260
+RUNTIME_CODE_LINES = 1300
 
 PYTHON = [path for path in committed_files() if path.suffix == ".py"]
 
