@@ -6,6 +6,7 @@ the caches answer is compared with what the writers know, too: a digest cannot s
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,8 @@ from tests.availability.proofs.traffic import WINDOW, Place
 from tests.availability.proofs.watch import STAYED
 
 PATIENCE_S = 30.0
+# A look asks for everything.
+LOOK_EVERY_S = 0.1
 PAGE = 500
 # What ended before the window a cache may have forgotten.
 DAYS_BEFORE_TODAY = 2
@@ -68,6 +71,7 @@ async def require_equal(stage: Stage, replicas: Iterable[OneReplica], patience_s
         nonlocal ledger, found
         if unsent := await stage.ledger.fetchval(_UNSENT):
             found = [f"{unsent} events are not sent yet"]
+            await asyncio.sleep(LOOK_EVERY_S)
             raise NotYet(found[0])
         ledger = await digests(stage, stage.booking_url)
         found = differences(ledger, {replica.name: await digests(stage, replica.url) for replica in chosen})
@@ -75,6 +79,7 @@ async def require_equal(stage: Stage, replicas: Iterable[OneReplica], patience_s
         if versions != {property_id: version for property_id, (version, _) in ledger.items()}:
             found.append("booking's digests are of other versions than its database holds")
         if found:
+            await asyncio.sleep(LOOK_EVERY_S)
             raise NotYet(f"{len(found)} differences")
 
     try:

@@ -21,7 +21,7 @@ from tests.availability.proofs.traffic import Traffic
 from tests.availability.proofs.watch import Watch, watching
 
 PROPERTIES = 8
-CHANGES = 30
+CHANGES = 20
 
 
 @asynccontextmanager

@@ -20,7 +20,7 @@ from tests.availability.proofs.watch import Reader, Watch
 
 OPERATIONS_A_SECOND = 200
 CLIENTS = 2
-SECONDS = 6 * SCALE
+SECONDS = 5 * SCALE
 OPERATIONS = OPERATIONS_A_SECOND * SECONDS // CLIENTS
 PROPERTIES = 10
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(120 + 10 * SECONDS)]

@@ -110,7 +110,7 @@ class Traffic:
         await asyncio.gather(*(self._lane(chosen[number::lanes], share) for number, share in enumerate(dealt)))
 
     @asynccontextmanager
-    async def flowing(self, pause_s: float = 0.04, lanes: int = 2) -> AsyncIterator[None]:
+    async def flowing(self, pause_s: float = 0.08, lanes: int = 2) -> AsyncIterator[None]:
         """Changes for as long as it lasts; each writer finishes what it has begun."""
         stopping = asyncio.Event()
         tasks = [

@@ -201,7 +201,7 @@ async def watching(
     jwt_secret: str,
     seed: int = 0,
     readers: int = 2,
-    pause_s: float = 0.02,
+    pause_s: float = 0.04,
 ) -> AsyncIterator[Watch]:
     """Readers that ask these replicas without a break, for as long as it lasts; each finishes its last question."""
     async with AsyncExitStack() as closing:
