@@ -24,7 +24,6 @@ from contracts.topics import BOOKING_PROPERTIES, BOOKING_RESERVATIONS, Topic
 from runtime.consumer import process, to_record
 from runtime.events import parse_event
 from runtime.kafka import (
-    FETCH_MAX_BYTES,
     PARTITION_FETCH_MAX_BYTES,
     DeadLetters,
     PoisonMessage,
@@ -44,10 +43,12 @@ START_TIMEOUT_S = 15.0
 STOP_TIMEOUT_S = 5.0
 REQUEST_TIMEOUT_MS = 10_000
 RETRY_S = 0.5
-# How long records are applied at a stretch, and how many are taken from the client at once: a replay must not keep a
-# reader waiting, and a whole fetch of small records would.
+# A replay must not keep a reader waiting: how long records are applied at a stretch, from which size on one has a
+# stretch of its own, how many are taken from the client at once, and how much of the logs the client unpacks at once.
 STRETCH_S = 0.002
+LONG_BYTES = 16 * 1024
 AT_ONCE = 500
+FETCH_MAX_BYTES = 1024 * 1024
 
 Positions = dict[TopicPartition, int]
 Batches = dict[TopicPartition, "list[ConsumerRecord[bytes, bytes]]"]
@@ -217,10 +218,10 @@ class Tail:
                 self._cache.report_loss(place.partition)
 
     async def _apply_all(self, batches: Batches) -> None:
-        began = time.monotonic()
+        began = 0.0  # taking them from the client was a stretch already
         for place, batch in batches.items():
             for raw in batch:
-                if time.monotonic() - began > STRETCH_S:
+                if time.monotonic() - began > STRETCH_S or len(raw.value or b"") > LONG_BYTES:
                     await asyncio.sleep(0)
                     began = time.monotonic()
                 await self._consume(TOPICS[place.topic], to_record(raw))
