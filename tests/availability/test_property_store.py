@@ -194,6 +194,31 @@ def test_a_flipped_bit_is_seen() -> None:
     assert not store.taken.bits_agree(row)
 
 
+@pytest.mark.parametrize("rolled", [0, 1, 30, 900])
+def test_many_rows_looked_at_together_are_wrong_exactly_where_each_by_itself_is(rolled: int) -> None:
+    chance, store = random.Random(rolled), PropertyStore(TODAY - DAY * 2)
+    agency_id, count = UUID(int=7), 200
+    for number in range(count):
+        store.put(UUID(int=number), 0, make_state(chance, agency_id, 1))
+    for number in chance.sample(range(count), 20):
+        store.remove(UUID(int=number))
+    nights = store.taken._nights
+    for row in chance.sample(range(count), 40):
+        night = chance.randrange(nights.first, nights.end)
+        nights.put(row, ~nights.get(row) >> (night - nights.first) & 1, night, night + 1)
+    if rolled:
+        store.taken.roll(TODAY + DAY * rolled)
+    wrong = [row for row in range(count) if not store.taken.bits_agree(row)]
+    assert (len(wrong) > 0) is (rolled < 900)
+    looked_at = range(0, count, 64)
+    assert [row for start in looked_at for row in store.taken.wrong_bits(start, start + 64).tolist()] == wrong
+    for row in range(count):
+        store.taken.refill(row)
+    store.taken.refilled()
+    healed = {row for start in looked_at for row in store.taken.wrong_bits(start, start + 64).tolist()}
+    assert healed == {row for row in range(count) if not store.taken.bits_agree(row)} <= set(wrong)
+
+
 def test_a_parked_row_is_left_out_of_searches_and_pages() -> None:
     store = PropertyStore(TODAY - DAY * 2)
     row = put_one(store)

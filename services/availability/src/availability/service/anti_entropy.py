@@ -15,7 +15,7 @@ from uuid import UUID
 
 from availability.clients import Booking
 from availability.domain.awaited import Awaited
-from availability.service.cache import SLICE, Cache
+from availability.service.cache import SLICE, SLICE_OF_BITS, Cache
 from availability.service.wanted import Cause
 from contracts.booking_http_v1 import PropertyDigest, PropertyDigests
 from runtime.http_client import UpstreamUnavailable
@@ -24,8 +24,10 @@ from runtime.telemetry import counter
 
 log = get_logger(__name__)
 
-# Properties compared at a stretch; each is a hash over its ranges and a look at its bits.
+# Properties compared at a stretch; each is a hash over its ranges.
 AT_A_STRETCH = 8
+# Time that a slow answer of booking took is made up for, but no more than this.
+CATCH_UP_S = 1.0
 RETRY_S = 1.0
 
 _PROPERTIES = counter("pms.anti_entropy.properties", "{property}", "Properties compared with booking, again and again.")
@@ -60,6 +62,7 @@ class AntiEntropy:
         self._pause_s = 1 / digests_per_s
         self._round_s = round_s
         self._next_s = 0.0
+        self._row = 0
         self._awaited = Awaited()
         self._unlisted = Awaited()
         self._ahead: dict[UUID, int] = {}
@@ -84,6 +87,7 @@ class AntiEntropy:
                 stretch = page.items[start : start + AT_A_STRETCH]
                 await self._keep_pace(len(stretch))
                 self._compare(page, stretch, listed, ahead, found)
+            await self._check_bits(len(page.items), found)
             compared += len(page.items)
             _PROPERTIES.add(len(page.items))
             self._look_again(found)
@@ -108,10 +112,10 @@ class AntiEntropy:
                 await asyncio.sleep(RETRY_S)
 
     async def _keep_pace(self, count: int) -> None:
-        """Wait until that many more may be compared; time that was lost is not made up for."""
+        """Wait until that many more may be compared."""
         now = time.monotonic()
         await asyncio.sleep(max(0.0, self._next_s - now))
-        self._next_s = max(self._next_s, now) + count * self._pause_s
+        self._next_s = max(self._next_s, now - CATCH_UP_S) + count * self._pause_s
 
     def _compare(
         self,
@@ -148,8 +152,18 @@ class AntiEntropy:
             self._ahead[property_id] = shown[0]
         elif shown[1] != theirs.digest:
             return Cause.DIFFERENT
-        is_whole = shown is None or self._cache.bits_agree(property_id)
-        return None if is_whole else Cause.BITS
+        return None
+
+    async def _check_bits(self, count: int, found: Counter[Cause]) -> None:
+        """Look at the bits of so many rows on from where the last look ended, in a round of its own."""
+        for _ in range(0, count, SLICE_OF_BITS):
+            for property_id in self._cache.wrong_bits(self._row):
+                self._want(property_id, Cause.BITS, found)
+            self._row += SLICE_OF_BITS
+            if self._row >= self._cache.store.row_count:
+                self._row = 0
+                return
+            await asyncio.sleep(0)
 
     def _await(self, awaited: Awaited, property_id: UUID, version: int, told_at: datetime | None) -> None:
         if told_at is not None:

@@ -32,6 +32,7 @@ WINDOW_BEFORE_TODAY = timedelta(days=2)
 # Ranges that ended this long before the window are forgotten; snapshots bring those that end in the window or later.
 KEEP = timedelta(days=3)
 SLICE = 200
+SLICE_OF_BITS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +243,11 @@ class Cache:
         """True when the bits that searches read say of a property what its ranges say."""
         row = self.store.find(property_id)
         return row is None or self.store.taken.bits_agree(row)
+
+    def wrong_bits(self, row: int) -> list[UUID]:
+        """`bits_agree` for SLICE_OF_BITS rows from `row` on, a multiple of it: the properties of those that do not."""
+        rows = self.store.taken.wrong_bits(row, row + SLICE_OF_BITS)
+        return self.store.ids(rows[rows < self.store.row_count])
 
     async def wait_for_version(self, property_id: UUID, version: int, timeout_s: float) -> None:
         """Return when a version of the property is shown, at the latest after `timeout_s`."""
