@@ -33,7 +33,7 @@ LEASES_DELETED_EVERY_S = 0.02
 _UNSENT = "SELECT id, event_id FROM outbox WHERE sent_at IS NULL AND key = $1 ORDER BY id"
 _BLOCKED_MARKS = """
 SELECT count(*) FROM pg_stat_activity
-WHERE wait_event_type = 'Lock' AND query LIKE 'UPDATE outbox SET sent_at%' AND datname = 'pms_booking'"""
+WHERE wait_event_type = 'Lock' AND query LIKE '%UPDATE outbox SET sent_at%' AND datname = 'pms_booking'"""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
