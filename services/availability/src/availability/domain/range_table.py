@@ -152,10 +152,12 @@ class RangeTable:
         at = np.repeat(places - np.cumsum(counts) + counts, counts) + np.arange(len(whose))
         starts = self._ranges.field("start", at).astype(np.int64) + (packed.EPOCH - first)
         ends = starts + self._ranges.field("nights", at) + self._ranges.field("extra", at)
-        for row in self._whole.keys() & range(start, end):
-            spans = np.array(_days(self._whole[row])) - first
-            whose = np.append(whose, np.full(len(spans), row - start))
-            starts, ends = np.append(starts, spans[:, 0]), np.append(ends, spans[:, 1])
+        here = self._whole.keys() & range(start, end)
+        spans = [(row - start, *days) for row in here for days in _days(self._whole[row])]
+        if spans:
+            owners, more_starts, more_ends = np.array(spans, np.int64).T
+            whose = np.concatenate((whose, owners))
+            starts, ends = np.concatenate((starts, more_starts - first)), np.concatenate((ends, more_ends - first))
         starts -= self._columns.at("preparation_days", rows)[whose]
         kept = self._end - first
         # One more column takes the ends of what reaches beyond the last night.
