@@ -66,6 +66,11 @@ def dropped(window: Sequence[Message], dice: random.Random) -> list[Message]:
     return [message for number, message in enumerate(window) if number not in missing]
 
 
+def lost(window: Sequence[Message], _: random.Random) -> list[Message]:
+    """None of them ever arrives."""
+    return []
+
+
 def poisoned(window: Sequence[Message], dice: random.Random) -> list[Message]:
     """After every tenth something that nobody can read, mostly under the key of a property that there is."""
     found = []

@@ -9,7 +9,7 @@ import asyncio
 import dataclasses
 import os
 import subprocess
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -168,7 +168,7 @@ async def _start(supervisor: Supervisor, closing: AsyncExitStack) -> Stage:
     await create_cache_topics(suite.kafka_bootstrap)
     ledger = await closing.enter_async_context(asyncpg.create_pool(in_database(admin, "pms_booking"), min_size=1))
     stage = Stage(supervisor, suite, ledger, f"{HOST}:{via_port}", proxied_port)
-    specs = [stage.suite.process(BOOKING), *(stage.spec(name) for name in REPLICAS)]
+    specs = [stage.suite.process(BOOKING), *(stage.spec(name, DIGEST_ROUND_S="2") for name in REPLICAS)]
     for spec in specs:
         await asyncio.to_thread(supervisor.start, spec, wait=False)
     await asyncio.to_thread(supervisor.wait_ready, *(spec.name for spec in specs))
@@ -217,8 +217,3 @@ async def second_kafka(stage: Stage) -> AsyncIterator[str]:
         yield f"{HOST}:{port}"
     finally:
         await asyncio.to_thread(stage.supervisor.stop, spec.name)
-
-
-def environment_of(stage: Stage, bootstrap_servers: str, more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment of a replica that reads another Kafka and repairs itself from the same booking."""
-    return {"KAFKA_BOOTSTRAP_SERVERS": bootstrap_servers, "BOOKING_URL": stage.booking_url, **(more or {})}

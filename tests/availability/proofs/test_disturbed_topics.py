@@ -7,7 +7,7 @@ cache reads.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
@@ -18,7 +18,7 @@ import pytest_asyncio
 from contracts.topics import BOOKING_RESERVATIONS
 from deploy.local.journey_client import Agency, NotYet, closed_nights, until
 from tests.availability.booking_topics import dead_letters
-from tests.availability.proofs.agreement import PATIENCE_S, require_agreement, require_equal
+from tests.availability.proofs.agreement import PATIENCE_S, require_agreement, require_answers, require_equal
 from tests.availability.proofs.disturbed_copy import (
     POISONED_EVERY,
     TIMES,
@@ -30,10 +30,12 @@ from tests.availability.proofs.disturbed_copy import (
     dropped,
     duplicated,
     everything,
+    lost,
     poisoned,
     shuffled,
 )
-from tests.availability.proofs.stage import PARTITIONS, SCALE, OneReplica, Stage, environment_of, second_kafka
+from tests.availability.proofs.stage import PARTITIONS, SCALE, OneReplica, Stage, second_kafka
+from tests.availability.proofs.traffic import WINDOW as ASKED
 from tests.availability.proofs.traffic import Place, Traffic
 from tests.availability.proofs.watch import watching
 
@@ -63,7 +65,7 @@ class Behind:
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def behind(stage: Stage) -> AsyncIterator[Behind]:
     async with second_kafka(stage) as kafka, disturbed_copy(stage.suite.kafka_bootstrap, kafka) as copy:
-        environment = environment_of(stage, kafka)
+        environment = {"KAFKA_BOOTSTRAP_SERVERS": kafka, "DIGEST_ROUND_S": "1"}
         await copy.settle()
         async with stage.replica("behind", **environment) as replica:
             yield Behind(kafka, copy, replica, environment)
@@ -76,6 +78,8 @@ async def test_whatever_happens_to_the_records_caches_end_up_with_what_the_ledge
     for preparation_days in (0, 1):
         await traffic.add_places(PROPERTIES // 2, preparation_days)
     await _settle(stage, behind)
+    # Whole states would repair nearly everything by themselves: the cache has to find out.
+    behind.copy.holds_snapshots_back = True
     told = []
     for disturb in DISTURBANCES:
         behind.copy.counts.clear()
@@ -83,7 +87,7 @@ async def test_whatever_happens_to_the_records_caches_end_up_with_what_the_ledge
         counts = behind.copy.counts
         _require_disturbed(disturb, counts)
         told.append(f"{disturb.__name__}: {', '.join(f'{count:,} {what}' for what, count in counts.items())}, {right}")
-    behind.copy.disturb = as_they_are
+    behind.copy.disturb, behind.copy.holds_snapshots_back = as_they_are, False
     await require_agreement(stage, agency, traffic.places, [behind.replica], **behind.environment)
     report_counts("; ".join(told))
 
@@ -108,9 +112,27 @@ async def _disturbed(stage: Stage, agency: Agency, behind: Behind, traffic: Traf
         await traffic.write(EVENTS)
         await _settle(stage, behind)
         await require_equal(stage, [behind.replica])
+        await until(lambda: _no_lag(stage, agency, behind, traffic.places), "the lag to come down", PATIENCE_S)
     await _require_letters(behind)
     found = watch.require_truth()
     return f"{found['cache']:,} answers from memory and {found['ledger']:,} from the ledger right"
+
+
+async def test_a_property_that_hears_of_nothing_any_more_ends_up_with_what_the_ledger_holds(
+    stage: Stage, agency: Agency, behind: Behind
+) -> None:
+    """No gap tells of the changes that are lost, no whole state brings them: only a comparison with booking does."""
+    traffic = Traffic(agency, seed=8)
+    await traffic.add_places(PROPERTIES // 4)
+    await _settle(stage, behind)
+    behind.copy.disturb, behind.copy.holds_snapshots_back = lost, True
+    behind.copy.counts.clear()
+    await traffic.write(PROPERTIES)
+    await _settle(stage, behind)
+    assert behind.copy.counts["missing"] == PROPERTIES
+    await require_equal(stage, [behind.replica])
+    await require_answers(stage, agency, traffic.places, [behind.replica])
+    behind.copy.disturb, behind.copy.holds_snapshots_back = as_they_are, False
 
 
 async def _settle(stage: Stage, behind: Behind) -> None:
@@ -122,6 +144,15 @@ async def _settle(stage: Stage, behind: Behind) -> None:
 
     await until(look, "an empty outbox", PATIENCE_S)
     await behind.copy.settle()
+
+
+async def _no_lag(stage: Stage, agency: Agency, behind: Behind, places: Sequence[Place]) -> None:
+    """Raises `NotYet` unless memory answers, hardly behind, for properties of all partitions."""
+    async with stage.agency(behind.replica.url, agency.id) as client:
+        for place in places:
+            answer = (await client.availability(place.property_id, ASKED)).expect(200)
+            if answer["source"] != "cache" or answer["lag_ms"] > FRESH_MS:
+                raise NotYet(f"{answer}")
 
 
 async def _require_letters(behind: Behind) -> None:

@@ -51,9 +51,9 @@ def violations(seen: Iterable[Seen], places: Mapping[str, Place]) -> list[str]:
         place = places[answer.property_id]
         if answer.version < answer.min_version:
             found.append(f"older than it was asked for: {answer}")
-        # A reader asks for what it saw last, so its answers never go back.
+        # A reader names what it saw last, so its answers never go back. A search offers what was not named, too.
         key = (answer.reader, answer.property_id)
-        if answer.version < latest.get(key, 0):
+        if answer.min_version and answer.version < latest.get(key, 0):
             found.append(f"older than the same reader's answer before, version {latest[key]}: {answer}")
         latest[key] = max(latest.get(key, 0), answer.version)
         if answer.version < place.versions[0]:
@@ -88,11 +88,13 @@ class Reader:
         client = client or self._dice.choice(self.clients)
         place = place or self._dice.choice(self.places)
         try:
-            match self._dice.choices(["one", "several", "check"], [6, 2, 2])[0]:
+            match self._dice.choices(["one", "several", "search", "check"], [6, 2, 2, 2])[0]:
                 case "one":
                     await self._ask_for_one(client, place)
                 case "several":
                     await self._ask_for_several(client, place)
+                case "search":
+                    await self._search(client, place)
                 case _:
                     await self._ask_whether_bookable(client, place)
         except (aiohttp.ClientError, OSError, TimeoutError):
@@ -109,10 +111,8 @@ class Reader:
             self._note(reply, place, token, body, WINDOW, closed)
 
     async def _ask_for_several(self, client: Agency, place: Place) -> None:
-        others = self._dice.sample(self.places, min(AT_A_TIME, len(self.places)))
-        asked = {one.property_id: one for one in (place, *others)}
-        tokens = {property_id: self._token(one) for property_id, one in asked.items()}
-        query = [("property_id", name) for name in asked] + [("min_version", f"{key}:{tokens[key]}") for key in tokens]
+        asked, tokens = self._several(place)
+        query = [("property_id", name) for name in asked] + _named(tokens)
         window = (WINDOW[0], WINDOW[0] + timedelta(days=NIGHTS))
         dates = [("from_date", str(window[0])), ("to_date", str(window[1]))]
         reply = await client.request("GET", f"/availability/calendar?{urlencode([*query, *dates])}")
@@ -123,9 +123,31 @@ class Reader:
             one = asked[item["property_id"]]
             self._note(reply, one, tokens[one.property_id], item, window, closed)
 
-    async def _ask_whether_bookable(self, client: Agency, place: Place) -> None:
+    def _several(self, place: Place) -> tuple[dict[str, Place], dict[str, int]]:
+        """A property and some others, and the versions to name, by id."""
+        others = self._dice.sample(self.places, min(AT_A_TIME, len(self.places)))
+        asked = {one.property_id: one for one in (place, *others)}
+        return asked, {property_id: self._token(one) for property_id, one in asked.items()}
+
+    def _stay(self) -> Stay:
         start = FIRST_NIGHT + timedelta(days=self._dice.randrange(NIGHTS - LONGEST))
-        stay = (start, start + timedelta(days=self._dice.randint(1, LONGEST)))
+        return start, start + timedelta(days=self._dice.randint(1, LONGEST))
+
+    async def _search(self, client: Agency, place: Place) -> None:
+        """What is offered must be free at the version it states; of what is not offered no version is known."""
+        _, tokens = self._several(place)
+        stay = self._stay()
+        query = [("check_in", str(stay[0])), ("check_out", str(stay[1])), ("adults", "1"), *_named(tokens)]
+        reply = await client.request("GET", f"/availability/search?{urlencode(query)}")
+        body = self._body(reply) or {"items": []}
+        by_id = {one.property_id: one for one in self.places}
+        for item in body["items"]:
+            told = {**item, "source": body["source"]}
+            if (one := by_id.get(item["property_id"])) is not None:
+                self._note(reply, one, tokens.get(one.property_id, 0), told, stay, frozenset(), is_check=True)
+
+    async def _ask_whether_bookable(self, client: Agency, place: Place) -> None:
+        stay = self._stay()
         token = self._token(place)
         asked = {
             "property_id": place.property_id,
@@ -167,6 +189,10 @@ class Reader:
         self.seen.append(
             Seen(self.number, reply.request, place.property_id, token, version, body["source"], asked, closed, is_check)
         )
+
+
+def _named(tokens: Mapping[str, int]) -> list[tuple[str, str]]:
+    return [("min_version", f"{property_id}:{version}") for property_id, version in tokens.items()]
 
 
 class Watch:
