@@ -156,6 +156,10 @@ class Supervisor:
         """The names of the processes that were started and not stopped, in order of start."""
         return list(self._running)
 
+    def spec(self, name: str) -> ProcessSpec:
+        """How a process of that name was last started; `KeyError` when there never was one."""
+        return self._specs[name]
+
     def pid(self, name: str) -> int:
         """The process id of a running process; `KeyError` when there is none of that name."""
         return self._running[name].process.pid

@@ -18,6 +18,12 @@ KEYS = int(os.environ.get("BENCH_KEYS", "1000" if QUICK else "10000"))
 REBUILT = [int(size) for size in os.environ.get("BENCH_REBUILT", "200" if QUICK else "1000,10000").split(",")]
 TAIL = int(os.environ.get("BENCH_TAIL", "400" if QUICK else "10000"))
 """Changes that a snapshot file does not contain."""
+# Properties that are searched; a million take an hour to fill (BENCH_SEARCHED=1000000).
+SEARCHED = [int(size) for size in os.environ.get("BENCH_SEARCHED", "2000" if QUICK else "1000,10000,100000").split(",")]
+QUESTIONS = int(os.environ.get("BENCH_QUESTIONS", "40" if QUICK else "200"))
+"""Searches of one round."""
+# Properties of which the memory is measured; a million take a quarter of an hour a case (BENCH_FILLED=1000000).
+FILLED = [int(size) for size in os.environ.get("BENCH_FILLED", "2000" if QUICK else "10000,100000").split(",")]
 SETTINGS = {
     "BENCH_QUICK",
     "BENCH_ROUNDS",
@@ -28,6 +34,9 @@ SETTINGS = {
     "BENCH_KEYS",
     "BENCH_REBUILT",
     "BENCH_TAIL",
+    "BENCH_SEARCHED",
+    "BENCH_FILLED",
+    "BENCH_QUESTIONS",
 }
 
 

@@ -18,13 +18,14 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import cast
+from uuid import UUID
 
 import httptools
 import orjson
 import uvloop
 
 from deploy.local.places import REPOSITORY
-from tests.bench.traffic import Build, booking_requests
+from tests.bench.traffic import Build, booking_requests, reading_requests
 
 DRAIN_S = 40.0
 SAMPLES = 3
@@ -33,7 +34,10 @@ CREATED = 201
 
 @dataclass(frozen=True)
 class Load:
-    """What to send: to which (host, port) pairs, over how many connections, for how long; `rate` > 0 is open loop."""
+    """What to send: to which (host, port) pairs, over how many connections, for how long; `rate` > 0 is open loop.
+
+    Bookings of `path`, or with `reads` the GETs of these paths by a user of `agency`.
+    """
 
     targets: list[tuple[str, int]]
     path: str
@@ -46,6 +50,8 @@ class Load:
     with_key: bool = True
     rate: float = 0.0
     keeps_created: bool = False
+    reads: list[str] = field(default_factory=list)
+    agency: str = ""
 
 
 Created = tuple[str, int, float]
@@ -262,17 +268,22 @@ def _cpu_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def main() -> None:
-    """Read the load from standard input, run it, write the result to standard output."""
-    load = Load(**json.load(sys.stdin))
-    build = booking_requests(
+def _requests(load: Load) -> Build:
+    if load.reads:
+        return reading_requests(load.reads, UUID(load.agency), load.jwt_secret)
+    return booking_requests(
         path=load.path,
         properties=load.properties,
         jwt_secret=load.jwt_secret,
         with_key=load.with_key,
         seed=load.seed,
     )
-    result = uvloop.run(_Generator(load, build).run())
+
+
+def main() -> None:
+    """Read the load from standard input, run it, write the result to standard output."""
+    load = Load(**json.load(sys.stdin))
+    result = uvloop.run(_Generator(load, _requests(load)).run())
     json.dump(asdict(result), sys.stdout)
 
 

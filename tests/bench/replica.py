@@ -24,9 +24,10 @@ from availability.service.cache import Cache
 from availability.settings import AvailabilitySettings
 from contracts.booking_reservations_v1 import InventoryChange
 from runtime.cli import command_line
-from runtime.http import json_bytes
+from runtime.http import CallerOf, json_bytes
 
-SEEN, WATCHED = "/bench/seen", "/bench/watched"
+SEEN, WATCHED, NOTHING = "/bench/seen", "/bench/watched", "/bench/nothing"
+"""Routes: the notes of changes, those of the watching task, and one that does nothing for a caller who may ask."""
 NOTES_CHANGES, IS_RESTLESS = "BENCH_NOTES_CHANGES", "BENCH_IS_RESTLESS"
 """Environment: note when each change can be seen; let the watching task ask for its turn again and again, and count the
 changes (notes would be work for the collector of garbage)."""
@@ -172,6 +173,10 @@ def build(settings: AvailabilitySettings, roles: frozenset[str]) -> FastAPI:
             yield
 
     app.router.lifespan_context = lifespan
+
+    @app.get(NOTHING)
+    async def nothing(caller: CallerOf) -> Response:
+        return json_bytes(b"{}")
 
     @app.get(SEEN)
     async def seen() -> Response:

@@ -24,7 +24,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from contracts.topics import BOOKING_PROPERTIES, BOOKING_RESERVATIONS, Topic
 from deploy.local.places import REPOSITORY
 from deploy.local.ports import HOST, free_port
-from deploy.local.postgres import find_binaries
+from deploy.local.postgres import POSTGRES, find_binaries
 from deploy.local.prepare import create_all_topics, migrate_databases
 from deploy.local.provision import Databases, DatabaseUrls, in_database, provision
 from deploy.local.secrets_file import load_secrets
@@ -42,6 +42,8 @@ LEDGER = "pms_booking"
 LARGE_LEDGER = "bench_large_ledger"
 PEER = "bench_peer"
 OUTBOX = "bench_outbox"
+EMPTY = "bench_empty"
+PEER_BUFFERS = "4GB"
 SNAPSHOT_PATH = "SNAPSHOT_PATH"
 REPLICA_READY_S = 3600.0
 REPLICA_STOP_S = 300.0
@@ -173,6 +175,28 @@ class Stage:
         started = time.monotonic()
         with self._running([spec]):
             yield Replica(int(spec.env["PORT"]), started, self.supervisor.pid(spec.name))
+
+    @contextmanager
+    def larger_postgres(self) -> Iterator[None]:
+        """PostgreSQL started again with room for a peer's tables in its own memory, and as it was at the end."""
+        usual = self.supervisor.spec(POSTGRES)
+        larger = replace(usual, argv=(*usual.argv, "-c", f"shared_buffers={PEER_BUFFERS}"))
+        try:
+            self.supervisor.stop(POSTGRES)
+            self.supervisor.start(larger)
+            yield
+        finally:
+            self.supervisor.stop(POSTGRES)
+            self.supervisor.start(usual)
+
+    @contextmanager
+    def empty_database(self) -> Iterator[str]:
+        """The administrator's address of a database of its own without tables."""
+        asyncio.run(_execute(self._stack.postgres_admin_dsn, f"CREATE DATABASE {EMPTY}"))
+        try:
+            yield self.admin(EMPTY)
+        finally:
+            asyncio.run(_execute(self._stack.postgres_admin_dsn, f"DROP DATABASE {EMPTY} WITH (FORCE)"))
 
     def empty_topics(self) -> None:
         """Make booking's two topics anew: what an earlier run left is of another ledger."""

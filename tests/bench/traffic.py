@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
@@ -66,3 +66,10 @@ def booking_requests(*, path: str, properties: int, jwt_secret: str, with_key: b
         return f"{head}{tokens[number % AGENCIES]}\r\n{key}Content-Length: {len(body)}\r\n\r\n{body}".encode()
 
     return build
+
+
+def reading_requests(paths: Sequence[str], agency: UUID, jwt_secret: str) -> Build:
+    """Makes the bytes of a GET of these paths, one after another, by one user of an agency."""
+    token = issue_token(jwt_secret, subject="user:bench", agency_id=agency, roles=["admin"])
+    ready = [f"GET {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {token}\r\n\r\n".encode() for path in paths]
+    return lambda serial: ready[serial % len(ready)]
