@@ -16,8 +16,8 @@ class AvailabilitySettings(ServiceSettings, KafkaSettings):
 
     At most `resyncs_per_s` properties are read from booking to repair memory: it bounds what a cold replica costs, and
     how long it takes. Anti-entropy compares `digests_per_s` properties a second, which costs about a tenth of a core
-    here and there at fifty ranges each: a round through 20,000 takes 27 seconds, and more properties take longer in
-    proportion. A round takes `digest_round_s` at the least.
+    at fifty ranges each, and more in PostgreSQL: a round through 20,000 takes 27 seconds, and more properties take
+    longer in proportion. A round takes `digest_round_s` at the least.
     """
 
     booking_url: str = Field(pattern=r"^https?://")
