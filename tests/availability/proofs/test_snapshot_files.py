@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from availability.snapshots.file import SnapshotReader
 from contracts.topics import BOOKING_RESERVATIONS
 from deploy.local.journey_client import Agency
 from deploy.local.supervisor import ProcessSpec
+from tests.availability.booking_topics import expire
 from tests.availability.proofs.agreement import require_answers, require_equal
 from tests.availability.proofs.faults import CHANGES, PROPERTIES, make_anew
 from tests.availability.proofs.stage import SCALE, Stage
@@ -49,11 +51,13 @@ async def test_a_start_with_a_good_a_damaged_and_an_outdated_file_ends_with_what
     for damage in damages * SCALE:
         _replace(file, damage(whole, dice))
         assert await _started(stage, agency, spec, traffic) == REFUSED, damage.__name__
+    await expire(stage.suite.kafka_bootstrap, BOOKING_RESERVATIONS, _reached(file))
+    assert await _started(stage, agency, spec, traffic) == REFUSED
     _replace(file, whole)
     await make_anew(stage, BOOKING_RESERVATIONS.name)
     await traffic.write(CHANGES)
     assert await _started(stage, agency, spec, traffic) == REFUSED
-    report_counts(f"1 file taken up, {len(damages) * SCALE + 1} refused; each replica equals the ledger")
+    report_counts(f"1 file taken up, {len(damages) * SCALE + 2} refused; each replica equals the ledger")
 
 
 async def _started(stage: Stage, agency: Agency, spec: ProcessSpec, traffic: Traffic) -> str:
@@ -65,6 +69,13 @@ async def _started(stage: Stage, agency: Agency, spec: ProcessSpec, traffic: Tra
     said = [line for line in (READ, REFUSED) if line in stage.log_of(spec.name)[before:]]
     assert len(said) < 2
     return said[0] if said else "nothing"
+
+
+def _reached(file: Path) -> dict[int, int]:
+    """The offset of each partition of the change log that is read next after a start from this file."""
+    with file.open("rb") as opened:
+        places = SnapshotReader(opened).head().places
+    return {place.partition: place.offset for place in places if place.topic == BOOKING_RESERVATIONS.name}
 
 
 def _replace(file: Path, content: bytes) -> None:

@@ -141,7 +141,7 @@ class Tail:
         named = {TopicPartition(one.topic, one.partition): one for one in places if one.event_offset is not None}
         found = await self._events_at({at: one.event_offset or 0 for at, one in named.items()})
         strange = sorted(at.partition for at, one in named.items() if found.get(at) != one.event_id)
-        return f"the partitions {strange} have another event where it was written" if strange else None
+        return f"the partitions {strange} lack the event it was written after" if strange else None
 
     async def _events_at(self, offsets: Positions) -> dict[TopicPartition, UUID]:
         """The ids of the events at these offsets, as far as there are any."""
@@ -151,7 +151,12 @@ class Tail:
             return found
         async with self._consumer(offsets, offsets) as consumer, asyncio.timeout(START_TIMEOUT_S):
             while len(seen) < len(offsets):
-                for at, batch in (await consumer.getmany(timeout_ms=POLL_MS)).items():
+                try:
+                    batches: Batches = await consumer.getmany(timeout_ms=POLL_MS)
+                except OffsetOutOfRangeError as error:  # expired: the log may begin right behind it
+                    seen |= error.args[0].keys()
+                    continue
+                for at, batch in batches.items():
                     if at not in seen and batch[0].offset == offsets[at]:
                         with suppress(PoisonMessage):
                             found[at] = parse_event(TOPICS[at.topic], to_record(batch[0])).envelope.event_id
