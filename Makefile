@@ -6,9 +6,10 @@ SHELL := /bin/bash
 PYTHON ?= python3
 REPEAT ?= 20
 # What `make prove` asks of the proofs that have a size of their own; `make test` runs them small.
-PROOFS := tests/e2e/test_histories.py tests/e2e/test_kills_at_commit.py
+PROOFS := tests/e2e/test_histories.py tests/e2e/test_kills_at_commit.py tests/availability/proofs
 HISTORY_SECONDS ?= 60
 COMMIT_HITS ?= 300
+CACHE_SCALE ?= 10
 BIN := .venv/bin
 PACKAGES := contracts rules runtime services/booking services/availability services/channel-sync services/gateway
 READY := .venv/.ready
@@ -61,7 +62,7 @@ test: $(READY) ## all tests, on a real PostgreSQL and a real Kafka
 prove: $(READY) ## the proofs at full size, then the other end-to-end tests REPEAT times each (20); writes docs/proof.md
 	$(LOCAL) download
 	rm -rf .cache/prove
-	PMS_HISTORY_SECONDS=$(HISTORY_SECONDS) PMS_COMMIT_HITS=$(COMMIT_HITS) $(NOTED)/proofs.xml $(PROOFS)
+	PMS_HISTORY_SECONDS=$(HISTORY_SECONDS) PMS_COMMIT_HITS=$(COMMIT_HITS) PMS_CACHE_SCALE=$(CACHE_SCALE) $(NOTED)/proofs.xml $(PROOFS)
 	PMS_REPEAT=$(REPEAT) $(NOTED)/machine.xml tests/booking/test_ledger_machine.py
 	PMS_REPEAT=$(REPEAT) $(NOTED)/repeated.xml -m e2e $(addprefix --ignore=,$(PROOFS))
 	$(BIN)/python -m tests.e2e.infra.proof_page .cache/prove/*.xml

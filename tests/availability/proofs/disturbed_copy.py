@@ -107,6 +107,7 @@ class DisturbedCopy:
         self._dice = random.Random(seed)
         self._windows: defaultdict[int, list[Message]] = defaultdict(list)
         self._held_back: list[tuple[int, Message]] = []
+        self._at_once: list[tuple[str, int, Message]] = []
         self._flush = asyncio.Event()
 
     async def run(self) -> None:
@@ -114,7 +115,11 @@ class DisturbedCopy:
         while True:
             for place, batch in (await self._consumer.getmany(timeout_ms=POLL_MS)).items():
                 for record in batch:
-                    await self._take(place, record)
+                    self._take(place, record)
+            # Written only once all are taken: `settle` may look whenever this waits.
+            for topic, partition, message in self._at_once:
+                await self._write(topic, partition, [message])
+            self._at_once.clear()
             for partition, window in self._windows.items():
                 while len(window) >= WINDOW or (window and self._flush.is_set()):
                     await self._write_window(partition, window[:WINDOW])
@@ -140,13 +145,13 @@ class DisturbedCopy:
         finally:
             self._flush.clear()
 
-    async def _take(self, place: TopicPartition, record: ConsumerRecord[bytes, bytes]) -> None:
+    def _take(self, place: TopicPartition, record: ConsumerRecord[bytes, bytes]) -> None:
         message = Message(record.key, record.value, tuple(record.headers))
         if record.topic == BOOKING_PROPERTIES.name:
             if not (record.key or b"").startswith(b"delta_offset/"):
                 self._held_back.append((place.partition, message))
         elif record.key is None:
-            await self._write(record.topic, place.partition, [self._moved_on(message)])
+            self._at_once.append((record.topic, place.partition, self._moved_on(message)))
         else:
             self.counts["read"] += 1
             self._windows[place.partition].append(message)

@@ -26,7 +26,8 @@ _COUNTED = re.compile(r"(?P<name>\w+)(\[.*\])?: (?P<text>.*)", re.DOTALL)
 _HEAD = """# Proofs
 
 Written by `make prove`, which alone writes this page; the same tests run shorter in `make test`. The sizes are options
-of `make prove`: `HISTORY_SECONDS` (60), `COMMIT_HITS` (300), `REPEAT` (20: how often each other end-to-end test runs).
+of `make prove`: `HISTORY_SECONDS` (60), `COMMIT_HITS` (300), `CACHE_SCALE` (10 times what `make test` does to caches),
+`REPEAT` (20: how often each other end-to-end test runs).
 """
 _WORDS = """
 *Tried* is how often a fault was made, *hit* how often the test saw the state it claims to prove something about: a
