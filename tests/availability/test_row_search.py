@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 from collections import Counter
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from uuid import UUID
 
 import pytest
 
+from availability.domain import prepared_stays
 from availability.domain.property_store import PART_ROWS, PropertyStore
 from availability.domain.row_search import Found, search_rows
 from availability.domain.search import Offer, Search, Sort, offer_of
@@ -37,25 +38,27 @@ CODES = {
 
 
 def told(offer: Offer) -> Told:
-    return (offer.property_id, offer.check_in, offer.total_minor, offer.currency, offer.metres, offer.version)
+    check_in = date.fromordinal(offer.check_in)
+    return (UUID(int=offer.number), check_in, offer.total_minor, offer.currency, offer.metres, offer.version)
 
 
-def page(made: Generated, search: Search) -> tuple[list[Offer], Found]:
-    """The first offers, as the service puts them together."""
-    found = search_rows(made.store, made.store.rows_of(OWN), search, NOW)
+def page(made: Generated, search: Search, *, is_prepared: bool = True) -> tuple[list[Offer], Found]:
+    """The first offers, as the service puts them together; without what is remembered of stays when not prepared."""
+    rows = made.store.rows_of(OWN)
+    found = search_rows(made.store, rows if is_prepared else rows.copy(), search, NOW)
     alone = [
         offer_of(made.store.property_id(row), made.store.state(row, search.first, search.end), search, NOW)
         for row in found.alone
     ]
-    offers = sorted([*found.offers, *filter(None, alone)], key=lambda offer: offer.position)
+    offers = sorted([*found.offers, *filter(None, alone)])
     return offers[: search.limit + 1], found
 
 
-def all_pages(made: Generated, search: Search) -> list[Offer]:
+def all_pages(made: Generated, search: Search, *, is_prepared: bool = True) -> list[Offer]:
     """The offers of every page, each page behind the last offer of the one before."""
     offers: list[Offer] = []
     while True:
-        found, _ = page(made, search)
+        found, _ = page(made, search, is_prepared=is_prepared)
         offers += found[: search.limit]
         if len(found) <= search.limit:
             return offers
@@ -69,7 +72,8 @@ def test_every_page_together_is_what_single_checks_and_quotes_say(seed: int) -> 
     for _ in range(24):
         search = drawn(chance)
         expected = slowly(made, search)
-        assert [told(offer) for offer in all_pages(made, search)] == expected, search
+        for is_prepared in (False, True):
+            assert [told(offer) for offer in all_pages(made, search, is_prepared=is_prepared)] == expected, search
         offered += len(expected)
         one_by_one += len(page(made, search)[1].alone)
     assert set(made.codes) == CODES
@@ -89,7 +93,7 @@ def test_the_judgement_of_one_property_is_that_of_the_columns(seed: int) -> None
             if place.is_parked or place.state.agency_id != OWN or place.state.profile.conditions.time_zone == NOWHERE:
                 continue
             singly.append(offer_of(place.id, place.state, search, NOW))
-        offers = sorted(filter(None, singly), key=lambda offer: offer.position)
+        offers = sorted(filter(None, singly))
         assert [told(offer) for offer in offers] == slowly(made, search), search
 
 
@@ -99,7 +103,8 @@ def test_offers_that_are_all_equal_come_in_the_order_of_their_ids(rates: Rates) 
     search = Search(TODAY + DAY * 20, TODAY + DAY * 20, 1, 1, currency="EUR", limit=7)
     expected = slowly(made, search)
     assert len(expected) > 200
-    assert [told(offer) for offer in all_pages(made, search)] == expected
+    for is_prepared in (False, True):
+        assert [told(offer) for offer in all_pages(made, search, is_prepared=is_prepared)] == expected
 
 
 def test_what_changes_meanwhile_moves_nobody_else_to_another_page() -> None:
@@ -108,7 +113,7 @@ def test_what_changes_meanwhile_moves_nobody_else_to_another_page() -> None:
     everything = [told(offer) for offer in all_pages(made, search)]
     first, _ = page(made, search)
     for offer in first[:3]:  # who was shown is booked by somebody
-        made.store.remove(offer.property_id)
+        made.store.remove(UUID(int=offer.number))
     rest = all_pages(made, replace(search, after=first[4].position))
     assert [told(offer) for offer in [*first[:5], *rest]] == everything
 
@@ -194,3 +199,46 @@ def test_a_store_that_was_saved_and_loaded_is_searched_like_before() -> None:
         search = drawn(chance)
         before = [told(offer) for offer in all_pages(made, search)]
         assert [told(offer) for offer in all_pages(Generated(loaded, made.places), search)] == before
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_remembered_of_stays_follows_every_change(seed: int) -> None:
+    chance = random.Random(seed)
+    made, others = generated(chance, 60), generated(chance, 60).places
+    searches = [Search(TODAY + DAY * at, TODAY + DAY * at, 2, 2, limit=100) for at in (4, 9, 15)]
+    changed = 0
+    for _ in range(120):
+        place, other = chance.choice(made.places), chance.choice(others)
+        match chance.randrange(5):
+            case 0:  # all of it, the agency included
+                place.state, place.is_parked = other.state, False
+            case 1:
+                place.state, place.is_parked = replace(place.state, pricing=other.state.pricing), False
+            case 2:
+                place.state, place.is_parked = replace(place.state, ranges=other.state.ranges, version=99), False
+            case 3:
+                place.state, place.is_parked = replace(place.state, is_gone=not place.state.is_gone), False
+            case _:
+                place.is_parked = not place.is_parked
+        row = made.store.put(place.id, 0, place.state)
+        made.store.park(row, is_parked=place.is_parked)
+        search = chance.choice(searches)
+        before = made.store._prepared.nbytes
+        assert [told(offer) for offer in page(made, search)[0]] == slowly(made, search)
+        changed += made.store._prepared.nbytes > before
+    assert 0 < changed < 120
+
+
+def test_stays_are_forgotten_when_they_take_too_much_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = generated(random.Random(7), 200)
+    monkeypatch.setattr(prepared_stays, "MOST_BYTES", 4_000)
+    for _ in range(2):
+        for at in range(20):
+            search = Search(TODAY + DAY * at, TODAY + DAY * at, 1, 1, limit=500)
+            assert [told(offer) for offer in page(made, search)[0]] == slowly(made, search)
+            assert made.store._prepared.nbytes <= 4_000
+    assert len(made.store._prepared._known) >= 2
+    made.store.remove(made.places[0].id)
+    for place in made.places:
+        made.store.remove(place.id)
+    assert (made.store._prepared.nbytes, dict(made.store._prepared._of_agency)) == (0, {})

@@ -146,7 +146,7 @@ def _position(cursor: str | None, fingerprint: str) -> Position | None:
         raise refused("cursor", cursor, "take it unchanged from next_cursor of the page before") from error
     if found.question != fingerprint:
         raise refused("cursor", cursor, "belongs to another question")
-    return Position(found.group, found.value, found.property_id)
+    return Position(found.group, found.value, found.property_id.int)
 
 
 def _next(position: Position | None, fingerprint: str) -> str | None:
@@ -156,26 +156,29 @@ def _next(position: Position | None, fingerprint: str) -> str | None:
         "question": fingerprint,
         "group": position.group,
         "value": position.value,
-        "property_id": position.property_id,
+        "property_id": UUID(int=position.number),
     }
     return base64.urlsafe_b64encode(orjson.dumps(found)).decode().rstrip("=")
 
 
 def _body(question: Search, page: Page, fingerprint: str) -> bytes:
+    dates: dict[int, dict[str, str]] = {}
     items = []
-    for offer in page.offers:
-        stay = question.stay(offer.check_in)
+    for _, _, number, check_in, total_minor, currency, metres, version in page.offers:
+        if check_in not in dates:
+            stay = question.stay(date.fromordinal(check_in))
+            dates[check_in] = {"check_in": str(stay.check_in), "check_out": str(stay.check_out)}
+        name = f"{number:032x}"
         item: dict[str, Any] = {
-            "property_id": offer.property_id,
-            "check_in": stay.check_in,
-            "check_out": stay.check_out,
-            "currency": offer.currency,
-            "inventory_version": offer.version,
+            "property_id": f"{name[:8]}-{name[8:12]}-{name[12:16]}-{name[16:20]}-{name[20:]}",
+            **dates[check_in],
+            "currency": currency,
+            "inventory_version": version,
         }
-        if offer.total_minor is not None:
-            item["total_amount_minor"] = offer.total_minor
-        if offer.metres is not None:
-            item["distance_km"] = offer.metres / 1000
+        if total_minor is not None:
+            item["total_amount_minor"] = total_minor
+        if metres is not None:
+            item["distance_km"] = metres / 1000
         items.append(item)
     return orjson.dumps(
         {

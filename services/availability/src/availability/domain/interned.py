@@ -2,7 +2,7 @@
 
 from array import array
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,3 +92,8 @@ class Interned(Generic[Value]):
         if self._note is not None:
             self._note(number, value)
         return number
+
+
+def by_number(numbers: NDArray[np.integer], count: int, judge: Callable[[NDArray[Any]], NDArray[Any]]) -> NDArray[Any]:
+    """`judge` of each of the numbers; it is asked once for all `count` numbers there are where they are fewer."""
+    return judge(np.arange(count))[numbers] if count < len(numbers) else judge(numbers)

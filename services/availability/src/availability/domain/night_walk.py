@@ -1,12 +1,12 @@
 """Terms of many properties night after night, for searches over a window; made by the selling table."""
 
 from dataclasses import dataclass
-from datetime import date
 
 import numpy as np
 from numpy.typing import NDArray
 
 from availability.domain.dated_lists import EPOCH, DatedLists, Rows
+from availability.domain.dated_rates import DatedRates
 
 Lengths = NDArray[np.int16]
 
@@ -25,44 +25,56 @@ class Terms:
     rate: NDArray[np.int64]
 
 
-class NightWalk:
-    """Looks at the rows' terms on one date, then on the next, and so on."""
+class RateWalk:
+    """Looks at the rows' rates on one date, then on the next, and so on; `levels` are their rates by weekday."""
 
-    def __init__(self, rows: Rows, first: date, rules: DatedLists, rates: DatedLists, levels: Terms) -> None:
-        self._day = first.toordinal() - EPOCH
-        self._rules, self._rates, self._levels = rules, rates, levels
-        self._rule_at, self._rate_at = rules.find(rows, self._day), rates.find(rows, self._day)
+    def __init__(self, rows: Rows, first: int, rates: DatedRates, levels: NDArray[np.int64]) -> None:
+        self._day, self._rates, self._levels = first, rates, levels
+        self._at = rates.find(rows, first)
 
     def step(self) -> None:
         """Go on to the next date."""
         self._day += 1
-        self._rule_at = self._rules.following(self._rule_at, self._day)
-        self._rate_at = self._rates.following(self._rate_at, self._day)
+        self._at = self._rates.following(self._at, self._day)
 
     def rate(self) -> NDArray[np.int64]:
         """The rate of each row in minor units, NO_RATE for none."""
-        is_dated = self._rates.field("end", self._rate_at) > self._day
-        return np.where(is_dated, self._rates.field("rate", self._rate_at), self._levels.rate[:, self._weekday])
+        is_dated = self._rates.field("end", self._at) > self._day
+        return np.where(is_dated, self._rates.amounts(self._at), self._levels[:, weekday_of(self._day)])
+
+
+class NightWalk:
+    """Looks at all the rows' terms on one date, then on the next, and so on; days are numbered from EPOCH."""
+
+    def __init__(self, rows: Rows, first: int, rules: DatedLists, rates: DatedRates, levels: Terms) -> None:
+        self._day, self._rules, self._levels = first, rules, levels
+        self._at, self._rates = rules.find(rows, first), RateWalk(rows, first, rates, levels.rate)
+
+    def step(self) -> None:
+        """Go on to the next date."""
+        self._day += 1
+        self._at = self._rules.following(self._at, self._day)
+        self._rates.step()
 
     def terms(self) -> Terms:
         """Everything that holds."""
-        at, levels, weekday = self._rule_at, self._levels, self._weekday
+        at, levels, weekday = self._at, self._levels, weekday_of(self._day)
         is_dated = self._rules.field("end", at) > self._day
 
         def lengths(name: str, below: Lengths) -> Lengths:
             said = self._rules.field(name, at)
             return np.where(is_dated & (said > 0), said, below[:, weekday])
 
-        says = np.where(is_dated, self._rules.field("says", at), 0).astype(np.uint8)
-        flags = (levels.flags[:, weekday] & ~says) | (self._rules.field("flags", at).astype(np.uint8) & says)
+        says = self._rules.field("says", at) * is_dated
         return Terms(
             lengths("arrival", levels.arrival),
             lengths("through", levels.through),
             lengths("longest", levels.longest),
-            flags,
-            self.rate(),
+            levels.flags[:, weekday] & ~says | self._rules.field("flags", at) & says,
+            self._rates.rate(),
         )
 
-    @property
-    def _weekday(self) -> int:
-        return (self._day + EPOCH - 1) % 7
+
+def weekday_of(day: int) -> int:
+    """The weekday of a day counted from EPOCH, 0 for Monday."""
+    return (day + EPOCH - 1) % 7

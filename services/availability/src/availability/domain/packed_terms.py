@@ -1,4 +1,4 @@
-"""Dated stay rules, rates and discounts as records of a few bytes; used by the selling table."""
+"""Dated stay rules and discounts as records of a few bytes; used by the selling table."""
 
 from collections.abc import Iterable
 from datetime import date
@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from availability.domain.dated_lists import EPOCH
-from rules.quotes import DatedRate, LengthOfStayDiscount
+from rules.quotes import LengthOfStayDiscount
 from rules.stay_rules import DatedStayRule, StayRule
 
 ANY_LENGTH = 2**15 - 1
@@ -19,7 +19,6 @@ RULE = np.dtype(
 )  # fmt: skip
 """A dated rule: min_stay_arrival, min_stay_through and max_stay, 0 where it does not say; `says` are the flags it says
 something about."""
-RATE = np.dtype([("start", "<u2"), ("end", "<u2"), ("rate", "<i8")])
 DISCOUNT = np.dtype([("start", "<u2"), ("points", "<u2")])
 """A discount from `start` nights on."""
 
@@ -64,19 +63,6 @@ def unpacked_rules(records: Records) -> tuple[DatedStayRule, ...]:
             ),
         )
         for start, end, arrival, through, longest, says, flags in records.tolist()
-    )
-
-
-def packed_rates(rates: Iterable[DatedRate]) -> Records:
-    """The records of dated rates, in their order."""
-    return np.array([(*_days(one.start_date, one.end_date), one.rate_minor) for one in rates], RATE)
-
-
-def unpacked_rates(records: Records) -> tuple[DatedRate, ...]:
-    """The dated rates of records."""
-    return tuple(
-        DatedRate(date.fromordinal(EPOCH + start), date.fromordinal(EPOCH + end), rate)
-        for start, end, rate in records.tolist()
     )
 
 

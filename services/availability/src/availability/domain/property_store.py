@@ -20,11 +20,13 @@ from availability.domain.amenity_sets import AmenitySets
 from availability.domain.columns import Columns
 from availability.domain.interned import Interned
 from availability.domain.packed_ranges import NO_RANGES
+from availability.domain.prepared_stays import MOST_ROWS, PreparedStay, PreparedStays
 from availability.domain.property_calendar import CalendarState, Delta, Pricing, Profile
 from availability.domain.property_index import PropertyIndex
 from availability.domain.range_table import RangeTable
 from availability.domain.selling_table import SellingTable
 from rules.calendar import StoredRange
+from rules.stay_rules import RequestedStay
 
 Rows = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -69,6 +71,9 @@ class PropertyStore:
         self._members: defaultdict[int, array[int]] = defaultdict(lambda: array("I"))
         self._amenities = AmenitySets()
         self._hidden: set[int] = set()
+        # What `rows_of` answers, until an agency's properties come, go, are parked or not any more.
+        self._shown: dict[int, Rows] = {}
+        self._prepared = PreparedStays(self.selling)
 
     def __len__(self) -> int:
         return len(self._index)
@@ -105,10 +110,11 @@ class PropertyStore:
     def put(self, property_id: UUID, partition: int, state: CalendarState) -> int:
         """Keep a whole state in place of what there was, and not parked; its row."""
         row = self.find(property_id)
+        is_new = row is None
         if row is None:
             row = self._new_row(property_id, state.agency_id)
         else:
-            self._clear(row)
+            self._amenities.sets.give_back(self._columns.get("amenities", row))
             self._move(row, state.agency_id)
         profile, columns = state.profile, self._columns
         latitude, longitude = profile.location or (np.nan, np.nan)
@@ -119,7 +125,12 @@ class PropertyStore:
         columns.set("longitude", row, longitude)
         columns.set("amenities", row, self._amenities.sets.take(profile.amenities))
         self._use(row, GONE if state.is_gone else 0)
-        self.selling.put(row, state.terms)
+        if is_new:
+            self.selling.put(row, state.terms)
+        elif state.terms != self.selling.terms(row):
+            self.selling.drop(row)
+            self.selling.put(row, state.terms)
+            self._prepared.forget(columns.get("agency", row))
         self.taken.put(row, state.ranges, profile.preparation_days)
         return row
 
@@ -135,7 +146,8 @@ class PropertyStore:
         """Forget a property."""
         row = self._index.remove(property_id)
         if row is not None:
-            self._clear(row)
+            self._amenities.sets.give_back(self._columns.get("amenities", row))
+            self.selling.drop(row)
             self._leave(row)
             self.taken.put(row, NO_RANGES, 0)
             self._use(row, 0)
@@ -167,12 +179,24 @@ class PropertyStore:
     # Many properties.
 
     def rows_of(self, agency_id: UUID) -> Rows:
-        """The rows of an agency's properties that are neither parked nor gone, in the order they came."""
+        """The rows of an agency's properties that are neither parked nor gone, in the order they came; read only."""
         number = self._agencies.find(agency_id)
         if number is None:
             return np.empty(0, np.int64)
-        rows = np.array(self._members[number], np.int64)
-        return rows[self._columns.at("use", rows) == 0] if self._hidden else rows
+        shown = self._shown.get(number)
+        if shown is None:
+            rows = np.array(self._members[number], np.int64)
+            shown = rows[self._columns.at("use", rows) == 0] if self._hidden else rows
+            shown.flags.writeable = False
+            self._shown[number] = shown
+        return shown
+
+    def prepared(self, rows: Rows, stay: RequestedStay) -> PreparedStay | None:
+        """A stay at all the rows of an agency; None unless they are just what `rows_of` gave, and not too many."""
+        if not 0 < len(rows) <= MOST_ROWS:
+            return None
+        number = self._columns.get("agency", rows[0])
+        return self._prepared.of(number, rows, stay) if self._shown.get(number) is rows else None
 
     def parked_of(self, agency_id: UUID) -> int:
         """How many properties of an agency are parked, as far as they were ever shown."""
@@ -276,6 +300,7 @@ class PropertyStore:
         for number in np.unique(agencies[is_kept]).tolist():
             self._members[number].extend(rows[is_kept & (agencies == number)].tolist())
         self._hidden.update(rows[is_kept & (arrays["use"] != 0)].tolist())
+        self._shown.clear()
 
     def loaded(self) -> None:
         """All parts are there: properties can be found. Raises ValueError when one is there twice."""
@@ -303,11 +328,6 @@ class PropertyStore:
         self._join(row, agency_id)
         return row
 
-    def _clear(self, row: int) -> None:
-        """Let go of the values a row shares with others."""
-        self._amenities.sets.give_back(self._columns.get("amenities", row))
-        self.selling.drop(row)
-
     def _move(self, row: int, agency_id: UUID) -> None:
         if self.agency_id(row) != agency_id:
             self._leave(row)
@@ -317,13 +337,22 @@ class PropertyStore:
         number = self._agencies.take(agency_id)
         self._columns.set("agency", row, number)
         self._members[number].append(row)
+        self._forget(number)
 
     def _leave(self, row: int) -> None:
         number = self._columns.get("agency", row)
         self._members[number].remove(row)
+        self._forget(number)
         self._agencies.give_back(number)
 
+    def _forget(self, agency: int) -> None:
+        """An agency has other rows than before, or they have other terms."""
+        self._shown.pop(agency, None)
+        self._prepared.forget(agency)
+
     def _use(self, row: int, use: int) -> None:
+        if use != self._columns.get("use", row):
+            self._forget(self._columns.get("agency", row))
         self._columns.set("use", row, use)
         if use:
             self._hidden.add(row)

@@ -19,6 +19,10 @@ Rows = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 
+FEW = 64
+"""Where so few of the rows are asked about, their bits are picked; else all are unpacked."""
+
+
 class RangeMissing(Exception):
     """A change releases a range that is not here."""
 
@@ -118,14 +122,14 @@ class RangeTable:
             raise ValueError("nights without bits")
         if len(rows) == 0:
             return np.zeros(0, bool)
-        number = int(rows[0]) // BLOCK_ROWS
-        if number == int(rows.min()) // BLOCK_ROWS == int(rows.max()) // BLOCK_ROWS:
-            return _bits_at(self._nights.closed_in(number, begin, end), rows)
-        found, numbers = np.empty(len(rows), bool), rows // BLOCK_ROWS
-        for number in np.unique(numbers).tolist():
-            here = numbers == number
-            found[here] = _bits_at(self._nights.closed_in(number, begin, end), rows[here])
-        return found
+        lowest, highest = int(rows.min()) // BLOCK_ROWS, int(rows.max()) // BLOCK_ROWS
+        bits = [self._nights.closed_in(number, begin, end) for number in range(lowest, highest + 1)]
+        whole = bits[0] if len(bits) == 1 else np.concatenate([_filled(block) for block in bits])
+        places = rows - lowest * BLOCK_ROWS if lowest else rows
+        if len(rows) * FEW < len(whole) * 8:
+            found: Mask = (whole[places >> 3] >> (places & 7).astype(np.uint8) & 1).astype(bool)
+            return found
+        return np.unpackbits(whole, bitorder="little").view(bool)[places]
 
     def overdue(self, now: datetime) -> Rows:
         """The rows with a hold or pending stay whose time is over but which still counts as taken."""
@@ -270,10 +274,10 @@ class RangeTable:
                 heappush(self._deadlines, (stored.expires_at, row))
 
 
-def _bits_at(bits: Bits, rows: Rows) -> Mask:
-    within = rows % BLOCK_ROWS
-    found: Mask = (bits[within >> 3] >> (within & 7).astype(np.uint8) & 1).astype(bool)
-    return found
+def _filled(bits: Bits) -> Bits:
+    """The bits of a block, those of rows that it has no room for yet included."""
+    missing = BLOCK_ROWS // 8 - len(bits)
+    return bits if missing == 0 else np.pad(bits, (0, missing))
 
 
 def _days(whole: Iterable[StoredRange]) -> list[tuple[int, int]]:

@@ -3,8 +3,9 @@
 The order is that of `Position`: groups by name, in a group by value, equal values by the property's id.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ LOW_MASK = 2**64 - 1
 
 Places = NDArray[np.int64]
 Mask = NDArray[np.bool_]
+WillDo = Callable[[Places], Mask]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +38,14 @@ class Ranked:
 
     rows: NDArray[np.int64]
     values: NDArray[np.int64]
-    groups: Iterable[Group]
+    groups: Sequence[Group]
 
 
 def first_of(
-    store: PropertyStore, ranked: Ranked, after: Position | None, wanted: int, will_do: Callable[[Places], Mask]
-) -> list[tuple[str, int]]:
-    """Group and place of the first `wanted` rows behind a position, of those that `will_do`, in order."""
-    found: list[tuple[str, int]] = []
+    store: PropertyStore, ranked: Ranked, after: Position | None, wanted: int, will_do: WillDo | None
+) -> list[tuple[str, int, int]]:
+    """Group, value and place of the first `wanted` rows behind a position, of those that `will_do` (all), in order."""
+    found: list[tuple[str, int, int]] = []
     for group in sorted(ranked.groups, key=lambda one: one.name):
         if after is not None and group.name < after.group:
             continue
@@ -51,7 +53,7 @@ def first_of(
         if after is not None and group.name == after.group:
             places = places[_is_behind(store, ranked, places, after)]
         chosen = _first_in_group(store, ranked, places, wanted - len(found), will_do)
-        found += [(group.name, place) for place in chosen]
+        found += zip(repeat(group.name), ranked.values[chosen].tolist(), chosen, strict=False)
         if len(found) == wanted:
             break
     return found
@@ -60,22 +62,22 @@ def first_of(
 def _is_behind(store: PropertyStore, ranked: Ranked, places: Places, after: Position) -> Mask:
     values = ranked.values[places]
     is_behind: Mask = values > after.value
-    (equal,) = np.nonzero(values == after.value)
+    equal = (values == after.value).nonzero()[0]
     if len(equal):
-        high, low = np.uint64(after.property_id.int >> 64), np.uint64(after.property_id.int & LOW_MASK)
+        high, low = np.uint64(after.number >> 64), np.uint64(after.number & LOW_MASK)
         highs, lows = store.id_halves(ranked.rows[places[equal]])
         is_behind[equal] = (highs > high) | ((highs == high) & (lows > low))
     return is_behind
 
 
 def _first_in_group(
-    store: PropertyStore, ranked: Ranked, places: Places, wanted: int, will_do: Callable[[Places], Mask]
+    store: PropertyStore, ranked: Ranked, places: Places, wanted: int, will_do: WillDo | None
 ) -> list[int]:
     found: list[int] = []
     at_once = max(LEAST_AT_ONCE, 2 * wanted)
     while len(places) and len(found) < wanted:
         batch, places = _lowest(store, ranked, places, at_once)
-        found += batch[will_do(batch)].tolist()
+        found += (batch if will_do is None else batch[will_do(batch)]).tolist()
         at_once = min(at_once * GROWTH, MOST_AT_ONCE)
     return found[:wanted]
 

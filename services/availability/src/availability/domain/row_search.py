@@ -4,16 +4,17 @@ The order of the work is the order of its cost: bits, conditions, places, amenit
 at for the first in order only, until there are enough. Tests hold every answer against `rules`.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import date, datetime
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from availability.domain.geography import box_around, distances_km
+from availability.domain.prepared_stays import PreparedStay
 from availability.domain.property_store import PropertyStore
-from availability.domain.ranking import Group, Places, Ranked, first_of
+from availability.domain.ranking import Group, Places, Ranked, WillDo, first_of
 from availability.domain.search import Offer, Search, Sort
 from availability.domain.window_search import Stays, cheapest_stays
 
@@ -36,54 +37,58 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class _Candidates:
-    """Rows nothing speaks against so far; `numbers` are those of their conditions, `metres` NaN where not known."""
+    """Rows nothing speaks against so far, and where they are among all that were given.
 
+    `numbers` are those of their conditions, `metres` NaN where not known.
+    """
+
+    at: Places
     rows: Rows
     numbers: NDArray[np.int64]
     metres: NDArray[np.float64] | None = None
 
     def only(self, mask: Mask) -> "_Candidates":
-        metres = None if self.metres is None else self.metres[mask]
-        return _Candidates(self.rows[mask], self.numbers[mask], metres)
+        kept = mask.nonzero()[0]
+        metres = None if self.metres is None else self.metres[kept]
+        return _Candidates(self.at[kept], self.rows[kept], self.numbers[kept], metres)
 
 
 def search_rows(store: PropertyStore, rows: Rows, search: Search, now: datetime) -> Found:
     """The offers among these rows at an instant. Rows change hands: use none that the answer names after an await."""
     if search.first < store.taken.first or search.end > store.taken.end:
-        candidates, unknown = _sold(store, rows, search, now)
+        candidates, unknown = _sold(store, rows, np.arange(len(rows)), search, now)
         return Found([], [], unknown + len(candidates.rows))
-    rows, alone = _may_be_open(store, rows, search, now)
-    candidates, unknown = _sold(store, rows, search, now)
+    prepared = store.prepared(rows, search.stay(search.first)) if search.is_one_stay else None
+    places, alone = _may_be_open(store, rows, search, now, prepared)
+    candidates, unknown = _sold(store, rows, places, search, now)
     candidates = _wanted(store, candidates, search)
     if len(alone):
-        others, more = _sold(store, alone, search, now)
+        others, more = _sold(store, rows, alone, search, now)
         alone, unknown = _wanted(store, others, search).rows, unknown + more
-    return Found(_offers(store, candidates, search, now), alone.tolist(), unknown)
+    return Found(_offers(store, candidates, search, now, prepared), alone.tolist(), unknown)
 
 
-def _may_be_open(store: PropertyStore, rows: Rows, search: Search, now: datetime) -> tuple[Rows, Rows]:
-    """The rows whose bits leave a stay, and those whose bits cannot be believed."""
+def _may_be_open(
+    store: PropertyStore, rows: Rows, search: Search, now: datetime, prepared: PreparedStay | None
+) -> tuple[Places, Places]:
+    """Where the rows are whose bits leave a stay, and those whose bits cannot be believed."""
     overdue = store.taken.overdue(now)
-    is_due = np.isin(rows, overdue) if len(overdue) else np.zeros(len(rows), bool)
-    if search.first < search.last:
-        return rows[~is_due], rows[is_due]
+    is_due = np.isin(rows, overdue) if len(overdue) else None
+    if not search.is_one_stay:
+        everywhere = np.arange(len(rows))
+        return (everywhere, everywhere[:0]) if is_due is None else ((~is_due).nonzero()[0], is_due.nonzero()[0])
     is_closed = store.taken.closed(rows, search.first, search.nights)
-    return rows[~is_closed], rows[is_closed & is_due]
+    is_free = ~is_closed if prepared is None else prepared.is_allowed & ~is_closed
+    free = is_free.nonzero()[0]
+    return free, free[:0] if is_due is None else (is_closed & is_due).nonzero()[0]
 
 
-def _sold(store: PropertyStore, rows: Rows, search: Search, now: datetime) -> tuple[_Candidates, int]:
-    """The rows whose conditions and currency admit a stay; how many cannot be judged."""
-    conditions = store.selling.conditions
-    numbers = store.selling.condition_numbers(rows)
-    sold = conditions.sold(numbers, now)
-    first, last, reach = search.first.toordinal(), search.last.toordinal(), search.nights - 1
-    admits = (sold.first_arrival <= last) & (sold.last_night >= first + reach) & (sold.most_persons >= search.persons)
-    if first < last:
-        admits &= sold.first_arrival + reach <= sold.last_night
-    if search.currency is not None:
-        admits &= conditions.is_in(numbers, search.currency)
-    unknown = int(np.count_nonzero(sold.is_unknown))
-    return _Candidates(rows[admits], numbers[admits]), unknown
+def _sold(store: PropertyStore, rows: Rows, places: Places, search: Search, now: datetime) -> tuple[_Candidates, int]:
+    """Of the rows at these places those whose conditions and currency admit a stay; how many cannot be judged."""
+    conditions, numbers = store.selling.conditions, store.selling.condition_numbers(rows[places])
+    admitted = conditions.admit(numbers, now, search).nonzero()[0]
+    places = places[admitted]
+    return _Candidates(places, rows[places], numbers[admitted]), conditions.unknown(numbers)
 
 
 def _wanted(store: PropertyStore, candidates: _Candidates, search: Search) -> _Candidates:
@@ -102,83 +107,114 @@ def _wanted(store: PropertyStore, candidates: _Candidates, search: Search) -> _C
         near &= box_around(search.place, search.radius_km).holds(latitudes, longitudes)
     candidates = candidates.only(near)
     distances = distances_km(search.place, latitudes[near], longitudes[near])
-    candidates = _Candidates(candidates.rows, candidates.numbers, np.rint(distances * 1000))
+    candidates = replace(candidates, metres=np.rint(distances * 1000))
     return candidates if search.radius_km is None else candidates.only(distances <= search.radius_km)
 
 
-def _offers(store: PropertyStore, candidates: _Candidates, search: Search, now: datetime) -> list[Offer]:
+def _offers(
+    store: PropertyStore, candidates: _Candidates, search: Search, now: datetime, prepared: PreparedStay | None
+) -> list[Offer]:
     """The first offers in order."""
-    if search.first < search.last:
+    will_do: WillDo | None = None
+    if not search.is_one_stay:
         sold = store.selling.conditions.sold(candidates.numbers, now)
         stays = cheapest_stays(store, candidates.rows, sold, search)
+    elif prepared is not None:
+        stays = _prepared_stay(store, candidates, search, prepared)
     else:
         stays = _the_stay(store, candidates.rows, search)
-    candidates = candidates.only(stays.is_there)
-    stays = stays.only(stays.is_there)
-
-    def will_do(places: Places) -> Mask:
-        if search.first < search.last:
-            return np.ones(len(places), bool)
-        return store.selling.follows_rules(candidates.rows[places], search.stay(search.first))
-
+        will_do = partial(_follows_rules, store, candidates, search)
     ranked = _ranked(store, candidates, stays, search)
-    places = first_of(store, ranked, search.after, search.limit + 1, will_do)
-    return list(_made(store, candidates, stays, search, [place for _, place in places]))
+    found = first_of(store, ranked, search.after, search.limit + 1, will_do)
+    return _made(store, candidates, stays, found)
+
+
+def _prepared_stay(store: PropertyStore, candidates: _Candidates, search: Search, prepared: PreparedStay) -> Stays:
+    """The one stay that is asked about, at rows whose rules and rates allow it."""
+    fees = store.selling.fees(candidates.rows, search.nights, search.persons)
+    total = fees.total(prepared.accommodation[candidates.at].astype(np.int64))
+    is_priced = None if prepared.is_priced is None else prepared.is_priced[candidates.at]
+    return Stays(search.first.toordinal(), total, is_priced, _within(search, total, is_priced, None))
 
 
 def _the_stay(store: PropertyStore, rows: Rows, search: Search) -> Stays:
-    """The one stay that is asked about, where it has a price or needs none; its stay rules are not looked at here."""
+    """The same where its stay rules are still to be looked at."""
     prices = store.selling.prices(rows, search.stay(search.first))
-    is_there = prices.is_whole | ~prices.is_priced
-    if search.has_bounds:
-        is_there &= prices.is_priced
+    is_priced = None if prices.is_whole.all() else prices.is_priced
+    is_there = None if is_priced is None else prices.is_whole | ~is_priced
+    return Stays(search.first.toordinal(), prices.total, is_priced, _within(search, prices.total, is_priced, is_there))
+
+
+def _follows_rules(store: PropertyStore, candidates: _Candidates, search: Search, places: Places) -> Mask:
+    return store.selling.follows_rules(candidates.rows[places], search.stay(search.first))
+
+
+def _within(search: Search, total: NDArray[np.int64], is_priced: Mask | None, is_there: Mask | None) -> Mask | None:
+    """Which of the stays that are there are within the search's bounds; None for all."""
+    if not search.has_bounds:
+        return is_there
+    is_within = np.ones(len(total), bool) if is_priced is None else is_priced.copy()
+    if is_there is not None:
+        is_within &= is_there
     if search.least_minor is not None:
-        is_there &= prices.total >= search.least_minor
+        is_within &= total >= search.least_minor
     if search.most_minor is not None:
-        is_there &= prices.total <= search.most_minor
-    starts = np.full(len(rows), search.first.toordinal())
-    return Stays(starts, prices.total, prices.is_priced, is_there)
+        is_within &= total <= search.most_minor
+    return is_within
 
 
 def _ranked(store: PropertyStore, candidates: _Candidates, stays: Stays, search: Search) -> Ranked:
-    everything = np.arange(len(candidates.rows))
+    count = len(candidates.rows)
+    everywhere = np.arange(count) if stays.is_there is None else stays.is_there.nonzero()[0]
     if search.sort == Sort.DISTANCE and candidates.metres is not None:
         is_known = ~np.isnan(candidates.metres)
         metres = np.where(is_known, candidates.metres, 0).astype(np.int64)
-        groups = [Group("0", everything[is_known]), Group("1", everything[~is_known])]
-        return Ranked(candidates.rows, metres, groups)
-    currencies = store.selling.conditions.currencies(candidates.numbers)
-    values = np.where(stays.is_priced, stays.total, 0)
-    return Ranked(candidates.rows, values, _by_currency(store, currencies, stays.is_priced))
+        return Ranked(candidates.rows, metres, _split(everywhere, is_known, "0", "1"))
+    groups: list[Group] = []
+    for code, places in _by_currency(store, candidates, everywhere):
+        is_priced = stays.is_priced
+        groups += (
+            [Group(f"0{code}", places)] if is_priced is None else _split(places, is_priced, f"0{code}", f"1{code}")
+        )
+    # What has no price has no total: all its values are one.
+    values = stays.total if stays.is_priced is None else np.where(stays.is_priced, stays.total, 0)
+    return Ranked(candidates.rows, values, groups)
 
 
-def _by_currency(store: PropertyStore, currencies: NDArray[np.int64], is_priced: Mask) -> Iterator[Group]:
-    numbers = currencies[:1] if len(currencies) and (currencies == currencies[0]).all() else np.unique(currencies)
-    for number in numbers.tolist():
-        code = store.selling.conditions.currency(number)
-        for name, mask in ((f"0{code}", is_priced), (f"1{code}", ~is_priced)):
-            (places,) = np.nonzero(mask & (currencies == number))
-            if len(places):
-                yield Group(name, places)
+def _split(places: Places, mask: Mask, here: str, there: str) -> list[Group]:
+    is_here = mask[places]
+    return [Group(here, places[is_here]), Group(there, places[~is_here])]
+
+
+def _by_currency(store: PropertyStore, candidates: _Candidates, places: Places) -> list[tuple[str, Places]]:
+    """The currencies of the candidates at these places, each with those that are sold in it."""
+    conditions = store.selling.conditions
+    if len(places) == 0 or conditions.has_one_currency:
+        return [(conditions.currency(0), places)] if len(places) else []
+    currencies = conditions.currencies(candidates.numbers[places])
+    numbers = np.bincount(currencies).nonzero()[0].tolist()
+    return [(conditions.currency(number), places[currencies == number]) for number in numbers]
 
 
 def _made(
-    store: PropertyStore, candidates: _Candidates, stays: Stays, search: Search, places: list[int]
-) -> Iterator[Offer]:
-    rows = candidates.rows[places]
-    metres = [None] * len(places) if candidates.metres is None else candidates.metres[places].tolist()
-    each = zip(
-        store.ids(rows),
-        stays.starts[places].tolist(),
-        stays.total[places].tolist(),
-        stays.is_priced[places].tolist(),
-        store.selling.conditions.currencies(candidates.numbers[places]).tolist(),
-        metres,
-        store.versions(rows).tolist(),
-        strict=True,
-    )
-    for property_id, start, total, is_priced, currency, distance, version in each:
-        code, minor = store.selling.conditions.currency(currency), total if is_priced else None
-        away = None if distance is None or distance != distance else int(distance)
-        position = search.position(property_id, minor, code, away)
-        yield Offer(position, date.fromordinal(start), minor, code, away, version)
+    store: PropertyStore, candidates: _Candidates, stays: Stays, found: list[tuple[str, int, int]]
+) -> list[Offer]:
+    """The offers of places found, in their order."""
+    if not found:
+        return []
+    groups, values, places = zip(*found, strict=True)
+    at = np.array(places, np.int64)
+    rows, count = candidates.rows[at], len(at)
+    highs, lows = store.id_halves(rows)
+    totals: list[int | None] = stays.total[at].tolist()
+    if stays.is_priced is not None:
+        has_price = stays.is_priced[at].tolist()
+        totals = [total if is_priced else None for total, is_priced in zip(totals, has_price, strict=True)]
+    metres: list[int | None] = [None] * count
+    if candidates.metres is not None:
+        metres = [None if distance != distance else int(distance) for distance in candidates.metres[at].tolist()]
+    starts = [stays.start] * count if isinstance(stays.start, int) else stays.start[at].tolist()
+    numbers = [high << 64 | low for high, low in zip(highs.tolist(), lows.tolist(), strict=True)]
+    currencies = store.selling.conditions.codes(candidates.numbers[at])
+    versions = store.versions(rows).tolist()
+    return list(map(Offer, groups, values, numbers, starts, totals, currencies, metres, versions))

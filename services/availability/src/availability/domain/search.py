@@ -6,6 +6,7 @@
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 from uuid import UUID
 
 import numpy as np
@@ -27,9 +28,8 @@ class Sort(StrEnum):
     DISTANCE = "distance"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Position:
-    """Where an offer stands among all: groups in order, in each by `value`, equal ones by the property's id.
+class Position(NamedTuple):
+    """Where an offer stands among all: groups in order, in each by `value`, equal ones by the property's id, a number.
 
     By price a group is "0" and a currency, `value` minor units; "1" and a currency for what is sold without a price. By
     distance it is "0", `value` metres; "1" where the distance is not known.
@@ -37,7 +37,7 @@ class Position:
 
     group: str
     value: int
-    property_id: UUID
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,11 @@ class Search:
         return self.last + DAY * self.nights
 
     @property
+    def is_one_stay(self) -> bool:
+        """True when arrival and departure are given."""
+        return self.first == self.last
+
+    @property
     def has_bounds(self) -> bool:
         """True when only priced stays count."""
         return self.least_minor is not None or self.most_minor is not None
@@ -84,30 +89,26 @@ class Search:
         is_enough = self.least_minor is None or total_minor >= self.least_minor
         return is_enough and (self.most_minor is None or total_minor <= self.most_minor)
 
-    def position(self, property_id: UUID, total_minor: int | None, currency: str, metres: int | None) -> Position:
-        """Where an offer stands."""
-        if self.sort == Sort.DISTANCE:
-            return Position("0", metres, property_id) if metres is not None else Position("1", 0, property_id)
-        if total_minor is None:
-            return Position(f"1{currency}", 0, property_id)
-        return Position(f"0{currency}", total_minor, property_id)
 
+class Offer(NamedTuple):
+    """A stay that may be booked at the property's `version`, at this total (None for one that is sold unpriced).
 
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """A stay that may be booked at the property's `version`, at this total (None for one that is sold unpriced)."""
+    Offers are in the order of their positions, which they begin with. `check_in` is the number `date.toordinal` gives.
+    """
 
-    position: Position
-    check_in: date
+    group: str
+    value: int
+    number: int
+    check_in: int
     total_minor: int | None
     currency: str
     metres: int | None
     version: int
 
     @property
-    def property_id(self) -> UUID:
-        """The property."""
-        return self.position.property_id
+    def position(self) -> Position:
+        """Where it stands."""
+        return Position(self.group, self.value, self.number)
 
 
 def offer_of(property_id: UUID, state: CalendarState, search: Search, now: datetime) -> Offer | None:
@@ -130,10 +131,16 @@ def offer_of(property_id: UUID, state: CalendarState, search: Search, now: datet
         return None
     total = found[0] if state.pricing.rates.has_any else None
     currency = state.profile.currency
-    position = search.position(property_id, total, currency, metres)
-    if search.after is not None and position <= search.after:
-        return None
-    return Offer(position, found[1], total, currency, metres, state.version)
+    group, value = _standing(search, total, currency, metres)
+    offer = Offer(group, value, property_id.int, found[1].toordinal(), total, currency, metres, state.version)
+    return offer if search.after is None or offer.position > search.after else None
+
+
+def _standing(search: Search, total_minor: int | None, currency: str, metres: int | None) -> tuple[str, int]:
+    """The group and the value of an offer's position."""
+    if search.sort == Sort.DISTANCE:
+        return ("0", metres) if metres is not None else ("1", 0)
+    return (f"0{currency}", total_minor) if total_minor is not None else (f"1{currency}", 0)
 
 
 def _is_wanted(profile: Profile, search: Search) -> tuple[bool, int | None]:

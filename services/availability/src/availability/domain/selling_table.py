@@ -13,24 +13,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from availability.domain.columns import Columns
-from availability.domain.dated_lists import EPOCH, DatedLists
-from availability.domain.interned import Interned
-from availability.domain.night_walk import NightWalk, Terms
+from availability.domain.dated_lists import EPOCH, DatedLists, Places
+from availability.domain.dated_rates import DatedRates, packed_rates, unpacked_rates
+from availability.domain.interned import Interned, by_number
+from availability.domain.night_walk import NightWalk, RateWalk, Terms
 from availability.domain.packed_terms import (
     ANY_LENGTH,
     CLOSED_TO_ARRIVAL,
     CLOSED_TO_DEPARTURE,
     DISCOUNT,
     NO_RATE,
-    RATE,
     RULE,
     STOP_SELL,
     flags_of,
     lengths_of,
     packed_discounts,
-    packed_rates,
     packed_rules,
-    unpacked_rates,
     unpacked_rules,
 )
 from availability.domain.sold_conditions import ConditionsTable
@@ -101,7 +99,7 @@ class SellingTable:
             "rate_levels": self._rate_levels,
             "fees": self._fees,
         }
-        self._rules, self._rates, self._discounts = DatedLists(RULE), DatedLists(RATE), DatedLists(DISCOUNT)
+        self._rules, self._rates, self._discounts = DatedLists(RULE), DatedRates(), DatedLists(DISCOUNT)
         self._dated: Mapping[str, DatedLists] = {"rules": self._rules, "rates": self._rates}
         self._columns = Columns(**dict.fromkeys(self._shared, "<u4"))
         # By number of `_levels` and `_rate_levels`: what holds on each weekday, from Monday on.
@@ -189,44 +187,35 @@ class SellingTable:
     def follows_rules(self, rows: Rows, stay: RequestedStay) -> Mask:
         """Which rows' stay rules the stay breaks nothing of."""
         nights, begin = stay.nights, stay.check_in.toordinal() - EPOCH
-        days = np.arange(begin, begin + nights + 1)
-        places = np.empty((nights + 1, len(rows)), np.int64)
-        places[0] = self._rules.find(rows, begin)
-        for ahead in range(1, nights + 1):
-            places[ahead] = self._rules.following(places[ahead - 1], begin + ahead)
-        is_dated = self._rules.field("end", places) > days[:, None]
-        levels, weekdays = self._columns.at("levels", rows), (days + EPOCH - 1) % 7
-
-        def lengths(name: str, count: int) -> NDArray[np.int16]:
-            below = self._stay_levels.at(name, levels)[:, weekdays[:count]].T
-            said = self._rules.field(name, places[:count])
-            return np.where(is_dated[:count] & (said > 0), said, below)
-
-        says = np.where(is_dated, self._rules.field("says", places), 0).astype(np.uint8)
-        flags = self._stay_levels.at("flags", levels)[:, weekdays].T & ~says
-        flags |= self._rules.field("flags", places) & says
-        is_kept: Mask = np.all(lengths("through", nights) <= nights, axis=0)
-        is_kept &= (lengths("arrival", 1)[0] <= nights) & (lengths("longest", 1)[0] >= nights)
-        is_kept &= np.all(flags[:-1] & STOP_SELL == 0, axis=0)
-        is_shut: Mask = ((flags[0] & CLOSED_TO_ARRIVAL) | (flags[-1] & CLOSED_TO_DEPARTURE)).astype(bool)
-        return is_kept & ~is_shut
+        weekdays = np.arange(begin + EPOCH - 1, begin + EPOCH + nights) % 7
+        levels = self._columns.at("levels", rows)
+        is_kept = by_number(levels, self._levels.count, lambda numbers: self._levels_allow(numbers, weekdays))
+        places = self._rules.find(rows, begin)
+        is_dated = self._rules.field("end", places) > begin
+        is_dated |= self._rules.field("start", places + 1) <= begin + nights
+        dated = is_dated.nonzero()[0]
+        if len(dated):
+            is_kept[dated] = self._rules_allow(places[dated], levels[dated], begin, weekdays)
+        return is_kept
 
     def prices(self, rows: Rows, stay: RequestedStay) -> Prices:
         """What the stay costs at each row."""
+        amounts, is_whole, is_priced = self.accommodation(rows, stay)
+        return Prices(self.fees(rows, stay.nights, stay.persons).total(amounts), is_whole, is_priced)
+
+    def accommodation(self, rows: Rows, stay: RequestedStay) -> tuple[Amounts, Mask, Mask]:
+        """What the rates of a stay's nights add up to, where each has one; whether the row has any."""
         begin, nights = stay.check_in.toordinal() - EPOCH, stay.nights
-        levels = self._columns.at("rate_levels", rows)
         total, covered = self._dated_part(rows, begin, nights)
         is_whole = covered == nights
-        (bare,) = np.nonzero(covered == 0)
-        if len(bare):
-            per_weekday = np.bincount((np.arange(begin, begin + nights) + EPOCH - 1) % 7, minlength=7)
-            nightly = self._nightly.at("rate", levels[bare])
-            total[bare] = nightly @ per_weekday
-            is_whole[bare] = (nightly[:, per_weekday > 0] != NO_RATE).all(axis=1)
-        (mixed,) = np.nonzero((covered > 0) & (covered < nights))
-        if len(mixed):
-            total[mixed], is_whole[mixed] = self._night_by_night(rows[mixed], begin, nights)
-        return Prices(self.fees(rows, nights, stay.persons).total(total), is_whole, self.is_priced(rows))
+        rest = (~is_whole).nonzero()[0]
+        if len(rest):
+            total[rest], is_whole[rest] = self._with_levels(rows[rest], covered[rest], begin, nights)
+        is_priced = is_whole.copy()
+        unsold = (~is_whole).nonzero()[0]
+        if len(unsold):
+            is_priced[unsold] = self.is_priced(rows[unsold])
+        return total, is_whole, is_priced
 
     def is_priced(self, rows: Rows) -> Mask:
         """Which rows have any rate at all; the others are sold without a price."""
@@ -243,44 +232,100 @@ class SellingTable:
             flags=self._stay_levels.at("flags", levels),
             rate=self._nightly.at("rate", self._columns.at("rate_levels", rows)),
         )
-        return NightWalk(rows, first, self._rules, self._rates, below)
+        return NightWalk(rows, first.toordinal() - EPOCH, self._rules, self._rates, below)
 
     def fees(self, rows: Rows, nights: int, persons: int) -> StayFees:
         """What is added to and taken off the rates of a stay of so many nights and persons, by row."""
         numbers = self._columns.at("fees", rows)
-        points = self._discounts.field("points", self._discounts.find(numbers, nights)).astype(np.int64)
-        extra = np.maximum(persons - self._extra.at("included", numbers), 0) * self._extra.at("per_guest", numbers)
-        return StayFees(points if points.any() else None, self._extra.at("cleaning", numbers) + extra * nights)
+
+        def added(numbers: Rows) -> Amounts:
+            extra = np.maximum(persons - self._extra.at("included", numbers), 0) * self._extra.at("per_guest", numbers)
+            found: Amounts = self._extra.at("cleaning", numbers) + extra * nights
+            return found
+
+        def points(numbers: Rows) -> Amounts:
+            return self._discounts.field("points", self._discounts.find(numbers, nights)).astype(np.int64)
+
+        count = self._fees.count
+        discount = None if self._discounts.is_empty else by_number(numbers, count, points)
+        return StayFees(discount, by_number(numbers, count, added))
+
+    def _levels_allow(self, levels: Rows, weekdays: NDArray[np.int64]) -> Mask:
+        """Which levels by themselves allow a stay; of its dates, that of departure included, the weekdays are given."""
+        nights, columns = len(weekdays) - 1, self._stay_levels
+        through, flags = columns.at("through", levels), columns.at("flags", levels)[:, weekdays]
+        is_kept: Mask = np.all(through[:, weekdays[:-1]] <= nights, axis=1)
+        is_kept &= columns.at("arrival", levels)[:, weekdays[0]] <= nights
+        is_kept &= columns.at("longest", levels)[:, weekdays[0]] >= nights
+        return is_kept & _is_open(flags.T)
+
+    def _rules_allow(self, places: Places, levels: Rows, begin: int, weekdays: NDArray[np.int64]) -> Mask:
+        """`_levels_allow` under dated rules; `places` are what `find` says of the arrival."""
+        rules, columns, nights = self._rules, self._stay_levels, len(weekdays) - 1
+        at = np.empty((nights + 1, len(places)), np.int64)
+        at[0] = places
+        for ahead in range(1, nights + 1):
+            at[ahead] = rules.following(at[ahead - 1], begin + ahead)
+        is_dated = rules.field("end", at) > np.arange(begin, begin + nights + 1)[:, None]
+
+        def lengths(name: str, count: int) -> NDArray[np.int16]:
+            below = columns.at(name, levels)[:, weekdays[:count]].T
+            said = rules.field(name, at[:count])
+            return np.where(is_dated[:count] & (said > 0), said, below)
+
+        says = rules.field("says", at) * is_dated
+        flags = columns.at("flags", levels)[:, weekdays].T & ~says | rules.field("flags", at) & says
+        is_kept: Mask = np.all(lengths("through", nights) <= nights, axis=0)
+        is_kept &= (lengths("arrival", 1)[0] <= nights) & (lengths("longest", 1)[0] >= nights)
+        return is_kept & _is_open(flags)
 
     def _dated_part(self, rows: Rows, begin: int, nights: int) -> tuple[Amounts, NDArray[np.int64]]:
         """What the nights with a dated rate cost, and how many they are."""
         rates, end = self._rates, begin + nights
+        if rates.is_empty:
+            return np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
         at = rates.find(rows, begin)
-        covered = np.clip(rates.field("end", at).astype(np.int64) - begin, 0, nights)
-        total = rates.field("rate", at) * covered
-        (going,) = np.nonzero(covered < nights)
+        covered = np.minimum(np.maximum(rates.field("end", at), begin) - np.int64(begin), nights)
+        total = rates.amounts(at) * covered
+        going = (covered < nights).nonzero()[0]
         places = at[going] + 1
-        while True:  # once for each rate that begins within the longest-lasting stay
-            starts = rates.field("start", places).astype(np.int64)
-            is_within = starts < end
-            if not is_within.any():
-                return total, covered
-            going, places, starts = going[is_within], places[is_within], starts[is_within]
+        while len(going):  # once for each rate that begins within the longest-lasting stay
+            starts = rates.field("start", places)
+            within = (starts < end).nonzero()[0]
+            going, places, starts = going[within], places[within], starts[within].astype(np.int64)
             length = np.minimum(rates.field("end", places), end) - starts
-            total[going] += rates.field("rate", places) * length
+            total[going] += rates.amounts(places) * length
             covered[going] += length
             places = places + 1
+        return total, covered
 
-    def _night_by_night(self, rows: Rows, begin: int, nights: int) -> tuple[Amounts, Mask]:
-        """Rates of rows where some nights have a dated one and others do not: their sum, and whether each has one."""
-        walk = self.walk(rows, date.fromordinal(begin + EPOCH))
+    def _with_levels(self, rows: Rows, covered: NDArray[np.int64], begin: int, nights: int) -> tuple[Amounts, Mask]:
+        """The rates of rows some of whose nights have no dated one: their sum, and whether every night has one."""
+        levels = self._columns.at("rate_levels", rows)
+        per_weekday = np.bincount(np.arange(begin + EPOCH - 1, begin + EPOCH - 1 + nights) % 7, minlength=7)
+        is_asked = per_weekday > 0
+
+        def sums(numbers: Rows) -> Amounts:
+            nightly = self._nightly.at("rate", numbers)
+            has_all = np.all(nightly[:, is_asked] != NO_RATE, axis=1)
+            return np.where(has_all, nightly @ per_weekday, NO_RATE)
+
+        bare = by_number(levels, self._rate_levels.count, sums)
+        mixed = covered.nonzero()[0]
+        if len(mixed):
+            bare[mixed] = self._night_by_night(rows[mixed], levels[mixed], begin, nights)
+        return bare, bare != NO_RATE
+
+    def _night_by_night(self, rows: Rows, levels: Rows, begin: int, nights: int) -> Amounts:
+        """Sums of rates, NO_RATE where one is missing, of rows where some nights have a dated one and others do not."""
+        walk = RateWalk(rows, begin, self._rates, self._nightly.at("rate", levels))
         total, is_whole = np.zeros(len(rows), np.int64), np.ones(len(rows), bool)
         for _ in range(nights):
             rate = walk.rate()
             total += rate
             is_whole &= rate != NO_RATE
             walk.step()
-        return total, is_whole
+        return np.where(is_whole, total, NO_RATE)
 
     def _note_levels(self, number: int, levels: Levels) -> None:
         rules = StayRules(levels.default, dict(levels.weekday))
@@ -313,3 +358,10 @@ class SellingTable:
 
     def _set(self, row: int, name: str, value: int) -> None:
         self._columns.set(name, row, value)
+
+
+def _is_open(flags: NDArray[np.uint8]) -> Mask:
+    """Whether nothing is closed to a stay; a row of flags for each of its dates, that of departure included."""
+    arrives = flags[0] & CLOSED_TO_ARRIVAL | flags[-1] & CLOSED_TO_DEPARTURE
+    found: Mask = (np.bitwise_or.reduce(flags[:-1], axis=0) & STOP_SELL | arrives) == 0
+    return found

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from availability.domain.columns import Columns
-from availability.domain.interned import Interned
+from availability.domain.interned import Interned, by_number
+from availability.domain.search import Search
 from rules.stay_rules import SellingConditions, TimeZoneUnknown, sold_dates
 
 MARGIN_S = 1e-5
@@ -25,18 +26,12 @@ Mask = NDArray[np.bool_]
 class Sold:
     """What each of some numbers sells at an instant: days as `date.toordinal` numbers them, at most so many persons.
 
-    Where `is_unknown` nothing is sold: the time zone is not known on this machine.
+    These are fewer than none where the time zone is not known on this machine.
     """
 
     first_arrival: NDArray[np.int64]
     last_night: NDArray[np.int64]
     most_persons: NDArray[np.int64]
-
-    @property
-    def is_unknown(self) -> Mask:
-        """Which cannot be judged."""
-        found: Mask = self.most_persons < 0
-        return found
 
 
 class ConditionsTable:
@@ -56,14 +51,25 @@ class ConditionsTable:
         number = self._currencies.find(currency)
         return np.zeros(len(numbers), bool) if number is None else self._columns.at("currency", numbers) == number
 
+    def codes(self, numbers: Numbers) -> list[str]:
+        """The currency of each of the numbers."""
+        if self.has_one_currency:
+            return [self._currencies[0]] * len(numbers)
+        return [self._currencies[number] for number in self.currencies(numbers).tolist()]
+
+    @property
+    def has_one_currency(self) -> bool:
+        """True while all is sold in one currency, which has the number 0."""
+        return len(self._currencies) == 1
+
     def currency(self, number: int) -> str:
         """The currency with a number."""
         return self._currencies[number]
 
     def stale(self, numbers: Numbers, now: datetime) -> list[int]:
-        """Which of the numbers must be judged anew before `sold` can tell of this instant."""
-        is_stale = self._columns.at("until", numbers) <= now.timestamp() + MARGIN_S
-        return np.unique(numbers[is_stale]).tolist() if is_stale.any() else []
+        """Which of the numbers must be judged anew before anything is asked of them at this instant."""
+        is_stale = self._columns.head("until", self.values.count) <= now.timestamp() + MARGIN_S
+        return np.unique(numbers[is_stale[numbers]]).tolist() if is_stale.any() else []
 
     def judge(self, numbers: Iterable[int], now: datetime) -> None:
         """Judge these numbers at an instant."""
@@ -81,6 +87,27 @@ class ConditionsTable:
     def sold(self, numbers: Numbers, now: datetime) -> Sold:
         """What each of the numbers sells at an instant."""
         self.judge(self.stale(numbers, now), now)
+        return self._judged(numbers)
+
+    def admit(self, numbers: Numbers, now: datetime, asked: Search) -> Mask:
+        """Which of the numbers sell one of the stays that are asked for."""
+        self.judge(self.stale(numbers, now), now)
+
+        def judge(numbers: Numbers) -> Mask:
+            sold = self._judged(numbers)
+            first, last, reach = asked.first.toordinal(), asked.last.toordinal(), asked.nights - 1
+            is_sold = (sold.first_arrival <= last) & (sold.last_night >= first + reach)
+            is_sold &= (sold.first_arrival + reach <= sold.last_night) & (sold.most_persons >= asked.persons)
+            return is_sold if asked.currency is None else is_sold & self.is_in(numbers, asked.currency)
+
+        return by_number(numbers, self.values.count, judge)
+
+    def unknown(self, numbers: Numbers) -> int:
+        """How many of the numbers, once they were judged, could not be."""
+        is_unknown = self._columns.head("persons", self.values.count) < 0
+        return int(np.count_nonzero(is_unknown[numbers])) if is_unknown.any() else 0
+
+    def _judged(self, numbers: Numbers) -> Sold:
         columns = self._columns
         return Sold(columns.at("first", numbers), columns.at("last", numbers), columns.at("persons", numbers))
 

@@ -22,18 +22,16 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Stays:
-    """A stay per row where `is_there`: the day it begins on (as `date.toordinal` numbers it) and its total in minor
-    units, which means nothing where the row is not `is_priced`.
+    """A stay per row: the day it begins on (one for all, or by row) and its total in minor units.
+
+    The total means nothing where the row is not `is_priced`, and the stay is there only where `is_there`; None stands
+    for all rows. Days are numbered as `date.toordinal` does.
     """
 
-    starts: NDArray[np.int64]
+    start: int | NDArray[np.int64]
     total: Amounts
-    is_priced: Mask
-    is_there: Mask
-
-    def only(self, mask: Mask) -> "Stays":
-        """Those of some rows."""
-        return Stays(self.starts[mask], self.total[mask], self.is_priced[mask], self.is_there[mask])
+    is_priced: Mask | None
+    is_there: Mask | None
 
 
 def cheapest_stays(store: PropertyStore, rows: Rows, sold: Sold, search: Search) -> Stays:

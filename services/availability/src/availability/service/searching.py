@@ -7,7 +7,6 @@ import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from operator import attrgetter
 from uuid import UUID
 
 import numpy as np
@@ -161,13 +160,13 @@ class _Tally:
         self.unknown = 0
         self.alone: list[UUID] = []
         self.partitions: set[int] = set()
-        self._offers: dict[UUID, Offer] = {}
+        self._offers: dict[int, Offer] = {}
 
     def add(self, offers: Iterable[Offer]) -> None:
-        self._offers.update((offer.property_id, offer) for offer in offers)
+        self._offers.update((offer.number, offer) for offer in offers)
 
     def page(self, limit: int, read: Collection[Reading]) -> Page:
-        offers = sorted(self._offers.values(), key=attrgetter("position"))
+        offers = sorted(self._offers.values())
         next_position = offers[limit - 1].position if len(offers) > limit else None
         ends = [self.ages.as_of[number] for number in self.partitions] + [reading.as_of for reading in read]
         as_of = min(ends or self.ages.as_of.values())
