@@ -43,9 +43,10 @@ def told(offer: Offer) -> Told:
 
 
 def page(made: Generated, search: Search, *, is_prepared: bool = True) -> tuple[list[Offer], Found]:
-    """The first offers, as the service puts them together; without what is remembered of stays when not prepared."""
+    """The first offers, as the service puts them together; without what is remembered of stays unless prepared."""
     rows = made.store.rows_of(OWN)
-    found = search_rows(made.store, rows if is_prepared else rows.copy(), search, NOW)
+    for _ in range(2):  # what is asked for again is prepared
+        found = search_rows(made.store, rows if is_prepared else rows.copy(), search, NOW)
     alone = [
         offer_of(made.store.property_id(row), made.store.state(row, search.first, search.end), search, NOW)
         for row in found.alone

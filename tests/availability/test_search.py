@@ -1,4 +1,4 @@
-"""Proves on a real Kafka what a search offers: priced, in order, page by page, fresh as asked, and nothing it cannot vouch for."""
+"""Proves on a real Kafka what a search offers: priced, in order, page by page, as fresh as asked, all vouched for."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ def offered(answer: SearchAnswer) -> list[UUID]:
     return [offer.property_id for offer in answer.items]
 
 
-async def add(topics: BookingTopics, replica: Replica, agency_id: UUID, rate: int | None, **more: Any) -> PropertyInMaking:
+async def add(
+    topics: BookingTopics, replica: Replica, agency_id: UUID, rate: int | None, **more: Any
+) -> PropertyInMaking:
     """A property the replica has heard of, at one rate a night or unpriced."""
     rules = more.pop("stay_rules", StayRules())
     place = PropertyInMaking(agency_id=agency_id, rates=Rates(default_minor=rate), stay_rules=rules, more=more)

@@ -47,8 +47,8 @@ class ProductSearch:
     def free(self, asked: Search) -> row_search._Candidates:
         """The occupancy kernel, the first three steps of a search: of all properties those open, sold and wanted."""
         store, now = self.cache.store, self.now()
-        rows, _ = row_search._may_be_open(store, self._rows, asked, now)
-        candidates, _ = row_search._sold(store, rows, asked, now)
+        places, _ = row_search._may_be_open(store, self._rows, asked, now, None)
+        candidates, _ = row_search._sold(store, self._rows, places, asked, now)
         return row_search._wanted(store, candidates, asked)
 
     def now(self) -> datetime:

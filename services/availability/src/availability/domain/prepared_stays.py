@@ -1,7 +1,7 @@
 """What a stay costs at an agency's properties, and which of them allow it: remembered while nobody's terms change.
 
 Used by the property store. Guests ask for the same dates again and again, and what is taken meanwhile changes neither
-rates nor rules.
+rates nor rules. Dates that are asked for once are not prepared: that takes longer than to judge what else is left.
 """
 
 from collections import OrderedDict, defaultdict
@@ -17,6 +17,8 @@ from rules.stay_rules import RequestedStay
 MOST_ROWS = 4096
 """More properties are judged a part at a time: all at once would keep others waiting."""
 MOST_BYTES = 64 * 2**20
+MOST_ASKED = 4096
+"""Stays of which it is known that they were asked for once."""
 
 _Key = tuple[int, date, date]
 
@@ -46,6 +48,7 @@ class PreparedStays:
         self._selling = selling
         self._known: OrderedDict[_Key, PreparedStay] = OrderedDict()
         self._of_agency: defaultdict[int, set[_Key]] = defaultdict(set)
+        self._asked: OrderedDict[_Key, None] = OrderedDict()
         self._nbytes = 0
 
     @property
@@ -53,13 +56,19 @@ class PreparedStays:
         """The memory of all of them."""
         return self._nbytes
 
-    def of(self, agency: int, rows: Rows, stay: RequestedStay) -> PreparedStay:
-        """The stay at all rows of an agency, whatever the number of persons."""
+    def of(self, agency: int, rows: Rows, stay: RequestedStay) -> PreparedStay | None:
+        """The stay at all rows of an agency, whatever the number of persons; None when it is asked for once."""
         key = (agency, stay.check_in, stay.check_out)
         found = self._known.get(key)
         if found is not None:
             self._known.move_to_end(key)
             return found
+        if key not in self._asked:
+            self._asked[key] = None
+            if len(self._asked) > MOST_ASKED:
+                self._asked.popitem(last=False)
+            return None
+        self._asked.move_to_end(key)
         found = self._prepared(rows, stay)
         self._known[key] = found
         self._of_agency[agency].add(key)
