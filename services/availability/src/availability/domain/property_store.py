@@ -192,7 +192,7 @@ class PropertyStore:
         return shown
 
     def prepared(self, rows: Rows, stay: RequestedStay) -> PreparedStay | None:
-        """A stay at all rows of an agency, asked for again; None unless they are what `rows_of` gave, and not too many."""
+        """A stay at all rows of an agency, asked for again; None unless these are just `rows_of` it, and not many."""
         if not 0 < len(rows) <= MOST_ROWS:
             return None
         number = self._columns.get("agency", rows[0])
