@@ -39,6 +39,7 @@ class Plant:
 APART = "services never import each other"
 ORDER = "services > runtime > contracts, and rules stands alone"
 SHAPE = "one shape inside a service"
+STORE = "searches know the store, never the other way"
 GATEWAY = "the gateway's shape"
 INCOMING = "what comes in calls use cases"
 PURE = "domain and rules do no I/O"
@@ -62,6 +63,9 @@ PLANTS = [
     Plant(SHAPE, "channel_sync/adapters/generic_json.py", "import channel_sync.clients"),
     Plant(SHAPE, "channel_sync/api.py", "import channel_sync.main"),
     Plant(SHAPE, "booking/helpers.py", '"""A module whose name means nothing."""'),
+    Plant(STORE, "availability/domain/store/night_matrix.py", "import availability.domain.search.search"),
+    Plant(STORE, "availability/domain/selling/packed_terms.py", "import availability.domain.store.night_matrix"),
+    Plant(STORE, "availability/domain/arrays/columns.py", "import availability.domain.selling.packed_terms"),
     Plant(GATEWAY, "gateway/clients.py", "import gateway.settings"),
     Plant(GATEWAY, "gateway/auth.py", "import gateway.clients"),
     Plant(GATEWAY, "gateway/commands.py", "import gateway.api"),

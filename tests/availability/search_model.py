@@ -11,8 +11,8 @@ from uuid import UUID
 
 from availability.domain.geography import Box, Place
 from availability.domain.property_calendar import CalendarState, Pricing, Profile
-from availability.domain.property_store import PropertyStore
-from availability.domain.search import Search, Sort
+from availability.domain.search.search import Search, Sort
+from availability.domain.store.property_store import PropertyStore
 from rules.calendar import StoredRange
 from rules.checks import check
 from rules.dated import put_over

@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from availability.domain.arena import Arena, room_for
+from availability.domain.arrays.arena import Arena, room_for
 
 RECORD = np.dtype([("start", "<u2"), ("kind", "u1")])
 

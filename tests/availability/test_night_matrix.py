@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from availability.domain.night_matrix import BLOCK_ROWS, STEP_ROWS, WINDOW_NIGHTS, NightMatrix
+from availability.domain.store.night_matrix import BLOCK_ROWS, STEP_ROWS, WINDOW_NIGHTS, NightMatrix
 
 FIRST = date(2031, 3, 1).toordinal()
 ROWS = (0, 1, 7, 8, 4095)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from availability.domain.property_index import SHARDS, PropertyIndex
+from availability.domain.store.property_index import SHARDS, PropertyIndex
 
 # Few halves, so that ids share a shard, a lower half or both.
 halves = st.sampled_from((0, 1, SHARDS, SHARDS + 1, 2**63, 2**64 - 1))

@@ -13,8 +13,8 @@ import pytest
 
 from availability.domain.packed_ranges import NO_RANGES
 from availability.domain.property_calendar import CalendarState, Delta, Profile
-from availability.domain.property_store import PropertyStore
-from availability.domain.range_table import RangeMissing
+from availability.domain.store.property_store import PropertyStore
+from availability.domain.store.range_table import RangeMissing
 from rules.calendar import StoredRange, is_open, open_bits
 from rules.stay_rules import SellingConditions
 from tests.availability.making import DAY, NOW, TODAY, WINDOW, make_state, stored

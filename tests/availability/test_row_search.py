@@ -10,10 +10,10 @@ from uuid import UUID
 
 import pytest
 
-from availability.domain import prepared_stays
-from availability.domain.property_store import PART_ROWS, PropertyStore
-from availability.domain.row_search import Found, search_rows
-from availability.domain.search import Offer, Search, Sort, offer_of
+from availability.domain.search.row_search import Found, search_rows
+from availability.domain.search.search import Offer, Search, Sort, offer_of
+from availability.domain.selling import prepared_stays
+from availability.domain.store.property_store import PART_ROWS, PropertyStore
 from rules.quotes import Fees, Rates
 from rules.stay_rules import StayRules, TimeZoneUnknown
 from tests.availability.search_model import (

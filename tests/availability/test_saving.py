@@ -11,7 +11,7 @@ from uuid import UUID
 
 from availability.domain.positions import Place
 from availability.domain.property_calendar import CalendarState
-from availability.domain.property_store import PropertyStore
+from availability.domain.store.property_store import PropertyStore
 from availability.service.cache import Cache
 from availability.service.saving import Saving
 from availability.snapshots.file import Done, Head, SnapshotWriter

@@ -9,8 +9,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from availability.domain.interned import Interned
-from availability.domain.selling_table import SellingTable
+from availability.domain.arrays.interned import Interned
+from availability.domain.selling.selling_table import SellingTable
 from rules.quotes import DatedRate, Fees, LengthOfStayDiscount, NightWithoutRate, Rates, quote
 from rules.stay_rules import (
     DatedStayRule,

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 
 import psutil
 
-from availability.domain.property_store import PropertyStore
+from availability.domain.store.property_store import PropertyStore
 from deploy.local.places import REPOSITORY
 from tests.bench.population import CHUNK, Population, made_elsewhere
 

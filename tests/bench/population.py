@@ -18,9 +18,9 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from availability.domain.night_matrix import WINDOW_NIGHTS
 from availability.domain.packed_ranges import EPOCH, NUMBERS, RECORD, PackedRanges
 from availability.domain.property_calendar import CalendarState, Pricing, Profile
+from availability.domain.store.night_matrix import WINDOW_NIGHTS
 from deploy.local.places import REPOSITORY
 from rules.rates import DatedRate, Fees, LengthOfStayDiscount, Rates
 from rules.stay_rules import DatedStayRule, SellingConditions, StayRule, StayRules

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from availability.domain.geography import Box
-from availability.domain.search import Search
+from availability.domain.search.search import Search
 from tests.bench.population import AGENCY_SIZE, AMENITIES, Population
 
 LONGEST_STAY = 14

@@ -11,8 +11,8 @@ import orjson
 
 from availability.api import search as http
 from availability.clients import Booking
-from availability.domain import row_search
-from availability.domain.search import Search
+from availability.domain.search import row_search
+from availability.domain.search.search import Search
 from availability.service.cache import Cache
 from availability.service.reading import Reader
 from availability.service.searching import Searches

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 
 from availability.api.questions import PROBLEMS, documented, question_of, refused, require_window, versions_of
 from availability.domain.geography import Box
-from availability.domain.search import Position, Search, Sort
+from availability.domain.search.search import Position, Search, Sort
 from availability.service.reading import VersionUnknown
 from availability.service.searching import CurrencyAmbiguous, Page, Searches, SearchPast
 from contracts.availability_http_v1 import SearchAnswer, SearchQuery

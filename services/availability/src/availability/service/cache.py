@@ -13,10 +13,10 @@ from uuid import UUID
 
 import numpy as np
 
-from availability.domain.night_matrix import WINDOW_NIGHTS
 from availability.domain.property_calendar import CalendarState, Delta, PropertyCalendar
-from availability.domain.property_store import PropertyStore
-from availability.domain.range_table import RangeMissing
+from availability.domain.store.night_matrix import WINDOW_NIGHTS
+from availability.domain.store.property_store import PropertyStore
+from availability.domain.store.range_table import RangeMissing
 from availability.domain.watermarks import Watermarks
 from availability.service.wanted import Cause, Wanted
 from availability.snapshots.states import delta_of, instant, state_of

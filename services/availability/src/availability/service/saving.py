@@ -12,7 +12,7 @@ from pathlib import Path
 from uuid import UUID
 
 from availability.domain.positions import Place
-from availability.domain.property_store import PART_ROWS, Part, PropertyStore
+from availability.domain.store.property_store import PART_ROWS, Part, PropertyStore
 from availability.service.cache import Cache
 from availability.snapshots.file import Done, Head, SnapshotReader, SnapshotRefused, SnapshotWriter
 from runtime.logs import get_logger

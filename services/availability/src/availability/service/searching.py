@@ -12,9 +12,9 @@ from uuid import UUID
 import numpy as np
 
 from availability.domain.property_calendar import CalendarState
-from availability.domain.property_store import Rows
-from availability.domain.row_search import search_rows
-from availability.domain.search import Offer, Position, Search, offer_of
+from availability.domain.search.row_search import search_rows
+from availability.domain.search.search import Offer, Position, Search, offer_of
+from availability.domain.store.property_store import Rows
 from availability.service.cache import Ages, Cache
 from availability.service.reading import LedgerUnavailable, Reader, Reading, Source
 from rules.stay_rules import TimeZoneUnknown

@@ -22,8 +22,8 @@ from numpy.lib.format import descr_to_dtype, dtype_to_descr
 from pydantic import TypeAdapter, ValidationError
 
 from availability.domain.positions import Place
-from availability.domain.property_store import Part
-from availability.domain.selling_table import Levels, RateLevels
+from availability.domain.selling.selling_table import Levels, RateLevels
+from availability.domain.store.property_store import Part
 from rules.calendar import StoredRange
 from rules.rates import Fees
 from rules.stay_rules import SellingConditions

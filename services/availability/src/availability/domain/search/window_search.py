@@ -7,11 +7,11 @@ from datetime import date
 import numpy as np
 from numpy.typing import NDArray
 
-from availability.domain.night_walk import Terms
-from availability.domain.packed_terms import CLOSED_TO_ARRIVAL, CLOSED_TO_DEPARTURE, NO_RATE, STOP_SELL
-from availability.domain.property_store import PropertyStore
-from availability.domain.search import DAY, Search
-from availability.domain.sold_conditions import Sold
+from availability.domain.search.search import DAY, Search
+from availability.domain.selling.night_walk import Terms
+from availability.domain.selling.packed_terms import CLOSED_TO_ARRIVAL, CLOSED_TO_DEPARTURE, NO_RATE, STOP_SELL
+from availability.domain.selling.sold_conditions import Sold
+from availability.domain.store.property_store import PropertyStore
 
 NO_TOTAL = np.iinfo(np.int64).max
 

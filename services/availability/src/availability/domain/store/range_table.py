@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from availability.domain import packed_ranges as packed
-from availability.domain.arena import Arena
-from availability.domain.columns import Columns
-from availability.domain.night_matrix import BLOCK_ROWS, Bits, NightMatrix
+from availability.domain.arrays.arena import Arena
+from availability.domain.arrays.columns import Columns
 from availability.domain.packed_ranges import PackedRanges
+from availability.domain.store.night_matrix import BLOCK_ROWS, Bits, NightMatrix
 from rules.calendar import StoredRange
 
 Rows = NDArray[np.int64]

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from availability.domain.interned import Interned
+from availability.domain.arrays.interned import Interned
 
 MOST_NAMES = 64
 """Names for which it is remembered which sets have them: searches ask for few, and for the same ones again."""

@@ -67,11 +67,12 @@ class Interned(Generic[Value]):
         Raises KeyError for a number without a value.
         """
         found = np.zeros(len(numbers), np.uint32)
-        used, counts = np.unique(numbers[is_kept], return_counts=True)
-        for number, count in zip(used.tolist(), counts.tolist(), strict=True):
-            here = self.take(values[number])
-            self._uses[here] += count - 1
-            found[is_kept & (numbers == number)] = here
+        used, which, counts = np.unique(numbers[is_kept], return_inverse=True, return_counts=True)
+        here = np.zeros(len(used), np.uint32)
+        for at, (number, count) in enumerate(zip(used.tolist(), counts.tolist(), strict=True)):
+            here[at] = self.take(values[number])
+            self._uses[here[at]] += count - 1
+        found[is_kept] = here[which]
         return found
 
     def __getitem__(self, number: int) -> Value:

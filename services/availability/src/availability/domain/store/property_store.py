@@ -16,15 +16,15 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from availability.domain.amenity_sets import AmenitySets
-from availability.domain.columns import Columns
-from availability.domain.interned import Interned
+from availability.domain.arrays.columns import Columns
+from availability.domain.arrays.interned import Interned
 from availability.domain.packed_ranges import NO_RANGES
-from availability.domain.prepared_stays import MOST_ROWS, PreparedStay, PreparedStays
 from availability.domain.property_calendar import CalendarState, Delta, Pricing, Profile
-from availability.domain.property_index import PropertyIndex
-from availability.domain.range_table import RangeTable
-from availability.domain.selling_table import SellingTable
+from availability.domain.selling.prepared_stays import MOST_ROWS, PreparedStay, PreparedStays
+from availability.domain.selling.selling_table import SellingTable
+from availability.domain.store.amenity_sets import AmenitySets
+from availability.domain.store.property_index import PropertyIndex
+from availability.domain.store.range_table import RangeTable
 from rules.calendar import StoredRange
 from rules.stay_rules import RequestedStay
 

@@ -6,7 +6,7 @@ from datetime import date
 import numpy as np
 from numpy.typing import NDArray
 
-from availability.domain.dated_lists import EPOCH
+from availability.domain.selling.dated_lists import EPOCH
 from rules.quotes import LengthOfStayDiscount
 from rules.stay_rules import DatedStayRule, StayRule
 

@@ -10,8 +10,8 @@ from itertools import repeat
 import numpy as np
 from numpy.typing import NDArray
 
-from availability.domain.property_store import PropertyStore
-from availability.domain.search import Position
+from availability.domain.search.search import Position
+from availability.domain.store.property_store import PropertyStore
 
 LEAST_AT_ONCE = 64
 """Rows that are taken and looked at together; more than are wanted, as some will not do."""

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from availability.domain.geography import box_around, distances_km
-from availability.domain.prepared_stays import PreparedStay
-from availability.domain.property_store import PropertyStore
-from availability.domain.ranking import Group, Places, Ranked, WillDo, first_of
-from availability.domain.search import Offer, Search, Sort
-from availability.domain.window_search import Stays, cheapest_stays
+from availability.domain.search.ranking import Group, Places, Ranked, WillDo, first_of
+from availability.domain.search.search import Offer, Search, Sort
+from availability.domain.search.window_search import Stays, cheapest_stays
+from availability.domain.selling.prepared_stays import PreparedStay
+from availability.domain.store.property_store import PropertyStore
 
 Rows = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -86,7 +86,14 @@ def _may_be_open(
 def _sold(store: PropertyStore, rows: Rows, places: Places, search: Search, now: datetime) -> tuple[_Candidates, int]:
     """Of the rows at these places those whose conditions and currency admit a stay; how many cannot be judged."""
     conditions, numbers = store.selling.conditions, store.selling.condition_numbers(rows[places])
-    admitted = conditions.admit(numbers, now, search).nonzero()[0]
+    admitted = conditions.admit(
+        numbers,
+        now,
+        check_ins=(search.first, search.last),
+        nights=search.nights,
+        persons=search.persons,
+        currency=search.currency,
+    ).nonzero()[0]
     places = places[admitted]
     return _Candidates(places, rows[places], numbers[admitted]), conditions.unknown(numbers)
 

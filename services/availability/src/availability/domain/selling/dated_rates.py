@@ -6,7 +6,7 @@ from datetime import date
 import numpy as np
 from numpy.typing import NDArray
 
-from availability.domain.dated_lists import EPOCH, DatedLists, Places
+from availability.domain.selling.dated_lists import EPOCH, DatedLists, Places
 from rules.quotes import DatedRate
 
 RATE = np.dtype([("start", "<u2"), ("end", "<u2"), ("low", "<u4"), ("high", "<u4")])

@@ -11,7 +11,7 @@ from datetime import date
 import numpy as np
 from numpy.typing import NDArray
 
-from availability.domain.selling_table import Mask, Rows, SellingTable
+from availability.domain.selling.selling_table import Mask, Rows, SellingTable
 from rules.stay_rules import RequestedStay
 
 MOST_ROWS = 4096

@@ -5,14 +5,13 @@ Used by the selling table. `rules.sold_dates` judges, once for each number and a
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 
 import numpy as np
 from numpy.typing import NDArray
 
-from availability.domain.columns import Columns
-from availability.domain.interned import Interned, by_number
-from availability.domain.search import Search
+from availability.domain.arrays.columns import Columns
+from availability.domain.arrays.interned import Interned, by_number
 from rules.stay_rules import SellingConditions, TimeZoneUnknown, sold_dates
 
 MARGIN_S = 1e-5
@@ -89,16 +88,25 @@ class ConditionsTable:
         self.judge(self.stale(numbers, now), now)
         return self._judged(numbers)
 
-    def admit(self, numbers: Numbers, now: datetime, asked: Search) -> Mask:
-        """Which of the numbers sell one of the stays that are asked for."""
+    def admit(
+        self,
+        numbers: Numbers,
+        now: datetime,
+        *,
+        check_ins: tuple[date, date],
+        nights: int,
+        persons: int,
+        currency: str | None,
+    ) -> Mask:
+        """Which of the numbers sell a stay with a check-in on one of these dates or between, in a currency if named."""
         self.judge(self.stale(numbers, now), now)
 
         def judge(numbers: Numbers) -> Mask:
             sold = self._judged(numbers)
-            first, last, reach = asked.first.toordinal(), asked.last.toordinal(), asked.nights - 1
+            (first, last), reach = map(date.toordinal, check_ins), nights - 1
             is_sold = (sold.first_arrival <= last) & (sold.last_night >= first + reach)
-            is_sold &= (sold.first_arrival + reach <= sold.last_night) & (sold.most_persons >= asked.persons)
-            return is_sold if asked.currency is None else is_sold & self.is_in(numbers, asked.currency)
+            is_sold &= (sold.first_arrival + reach <= sold.last_night) & (sold.most_persons >= persons)
+            return is_sold if currency is None else is_sold & self.is_in(numbers, currency)
 
         return by_number(numbers, self.values.count, judge)
 

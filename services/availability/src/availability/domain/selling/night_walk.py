@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from availability.domain.dated_lists import EPOCH, DatedLists, Rows
-from availability.domain.dated_rates import DatedRates
+from availability.domain.selling.dated_lists import EPOCH, DatedLists, Rows
+from availability.domain.selling.dated_rates import DatedRates
 
 Lengths = NDArray[np.int16]
 

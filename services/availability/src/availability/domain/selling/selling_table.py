@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from availability.domain.columns import Columns
-from availability.domain.dated_lists import EPOCH, DatedLists, Places
-from availability.domain.dated_rates import DatedRates, packed_rates, unpacked_rates
-from availability.domain.interned import Interned, by_number
-from availability.domain.night_walk import NightWalk, RateWalk, Terms
-from availability.domain.packed_terms import (
+from availability.domain.arrays.columns import Columns
+from availability.domain.arrays.interned import Interned, by_number
+from availability.domain.selling.dated_lists import EPOCH, DatedLists, Places
+from availability.domain.selling.dated_rates import DatedRates, packed_rates, unpacked_rates
+from availability.domain.selling.night_walk import NightWalk, RateWalk, Terms
+from availability.domain.selling.packed_terms import (
     ANY_LENGTH,
     CLOSED_TO_ARRIVAL,
     CLOSED_TO_DEPARTURE,
@@ -31,7 +31,7 @@ from availability.domain.packed_terms import (
     packed_rules,
     unpacked_rules,
 )
-from availability.domain.sold_conditions import ConditionsTable
+from availability.domain.selling.sold_conditions import ConditionsTable
 from rules.quotes import Fees, Rates
 from rules.stay_rules import RequestedStay, SellingConditions, SellingTerms, StayRule, StayRules
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from availability.domain.arena import Arena, room_for
-from availability.domain.columns import Columns
+from availability.domain.arrays.arena import Arena, room_for
+from availability.domain.arrays.columns import Columns
 
 EPOCH = date(1999, 1, 1).toordinal()
 NEVER = 2**16 - 1

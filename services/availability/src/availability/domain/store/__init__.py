@@ -1,0 +1,1 @@
+"""Everything a replica knows of its properties, packed: their nights, ranges, terms and profiles by row."""
