@@ -132,6 +132,8 @@ def room_for(length: int) -> int:
 
 def rooms_for(lengths: NDArray[np.integer]) -> NDArray[np.int64]:
     """`room_for` of each length."""
-    known, where = np.unique(lengths, return_inverse=True)
-    rooms: NDArray[np.int64] = np.array([room_for(length) for length in known.tolist()], np.int64)[where]
-    return rooms
+    rooms = np.zeros(int(lengths.max(initial=0)) + 1, np.int64)
+    for length in np.bincount(lengths).nonzero()[0].tolist():
+        rooms[length] = room_for(length)
+    found: NDArray[np.int64] = rooms[lengths]
+    return found

@@ -67,12 +67,15 @@ class Interned(Generic[Value]):
         Raises KeyError for a number without a value.
         """
         found = np.zeros(len(numbers), np.uint32)
-        used, which, counts = np.unique(numbers[is_kept], return_inverse=True, return_counts=True)
-        here = np.zeros(len(used), np.uint32)
-        for at, (number, count) in enumerate(zip(used.tolist(), counts.tolist(), strict=True)):
-            here[at] = self.take(values[number])
-            self._uses[here[at]] += count - 1
-        found[is_kept] = here[which]
+        kept = numbers[is_kept]
+        if kept.max(initial=0) > max(values, default=0):
+            raise KeyError(int(kept.max()))
+        counts = np.bincount(kept)
+        here = np.zeros(len(counts), np.uint32)
+        for number in counts.nonzero()[0].tolist():
+            here[number] = self.take(values[number])
+            self._uses[here[number]] += int(counts[number]) - 1
+        found[is_kept] = here[kept]
         return found
 
     def __getitem__(self, number: int) -> Value:

@@ -296,15 +296,18 @@ class PropertyStore:
         for row in rows[~is_kept].tolist():
             self.taken.put(row, NO_RANGES, 0)
             self._free.append(row)
-        agencies = self._columns.at("agency", rows)
-        for number in np.unique(agencies[is_kept]).tolist():
-            self._members[number].extend(rows[is_kept & (agencies == number)].tolist())
+        kept = rows[is_kept]
+        agencies = self._columns.at("agency", kept)
+        for number in np.bincount(agencies).nonzero()[0].tolist():
+            self._members[number].extend(kept[agencies == number].tolist())
         self._hidden.update(rows[is_kept & (arrays["use"] != 0)].tolist())
         self._shown.clear()
 
     def loaded(self) -> None:
         """All parts are there: properties can be found. Raises ValueError when one is there twice."""
-        rows = np.setdiff1d(np.arange(self._rows, dtype=np.int64), np.array(self._free, np.int64))
+        is_used = np.ones(self._rows, bool)
+        is_used[np.array(self._free, np.int64)] = False
+        rows = is_used.nonzero()[0]
         self._index = PropertyIndex.of(self._columns.at("high", rows), self._columns.at("low", rows), rows)
 
     def _is_used(self, rows: Rows) -> Mask:
