@@ -90,7 +90,9 @@ def change_some(stage: Stage, population: Population, weeks_before: int, propert
 
 async def _change_some(bootstrap: str, population: Population, weeks_before: int, properties: int) -> int:
     async with filling(bootstrap) as filler:
-        return await filler.changes(_moved(population, weeks_before, properties))
+        written = await filler.changes(_moved(population, weeks_before, properties))
+        await filler.watermarks(range(PARTITIONS))
+    return written
 
 
 async def _change_all_and_publish(bootstrap: str, population: Population) -> int:

@@ -133,9 +133,12 @@ class Watch:
             await asyncio.sleep(self._pause_s)
             now, used_now = time.monotonic(), time.thread_time()
             self._note(now - last - self._pause_s, used_now - used)
-            if self._ready is None and self._cache.missing() is None:
-                self._ready = now
+            self._look(now)
             last, used = now, used_now
+
+    def _look(self, now: float) -> None:
+        if self._ready is None and self._cache.missing() is None:
+            self._ready = now
 
     def _note(self, waited_s: float, used_s: float) -> None:
         self._turns += 1
@@ -147,7 +150,8 @@ class Watch:
             self._stalled_s += waited_s
 
     def seen(self, changes: int) -> Watched:
-        """The notes so far."""
+        """The notes so far; whoever asks may know that the replica is ready before the watching task has its turn."""
+        self._look(time.monotonic())
         share = self._stalled_s / self._took_s if self._took_s else 0.0
         longest_ms, busiest_ms = self._longest_s * 1000, self._busiest_s * 1000
         return Watched(self._began, self._ready, self._turns, longest_ms, self._stalls, share, busiest_ms, changes)

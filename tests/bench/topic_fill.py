@@ -38,8 +38,12 @@ class Filler:
 
     async def end(self, delta_offsets: Mapping[int, int]) -> None:
         """After the snapshots: which changes they contain, by partition, and that nothing is unsent."""
-        marks = [self._maker.mark(partition, offset) for partition, offset in delta_offsets.items()]
-        await self._send([*marks, *(self._maker.watermark(partition) for partition in delta_offsets)])
+        await self._send([self._maker.mark(partition, offset) for partition, offset in delta_offsets.items()])
+        await self.watermarks(delta_offsets)
+
+    async def watermarks(self, partitions: Iterable[int]) -> None:
+        """Nothing is unsent up to here: a replica is not ready before it has read this of every partition."""
+        await self._send([self._maker.watermark(partition) for partition in partitions])
 
     async def _write(self, records: Iterable[Made]) -> int:
         count, source = 0, iter(records)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 WINDOW_NIGHTS = 800
-STEP_ROWS = 8192
+STEP_ROWS = 1024
 BLOCK_ROWS = 65_536
 """Properties of one block: growing copies one block, at most six megabytes, never the whole."""
 
