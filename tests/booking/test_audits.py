@@ -15,7 +15,9 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader, NumberDataPoint
 
 from booking.commands.ledger import audit
+from booking.repository import audits as audit_rows
 from booking.service import republishing, transitions
+from runtime.postgres import Connection
 from tests.booking.own_database import OwnLedger, own_ledger, under_another_id
 from tests.conftest import Provisioned
 
@@ -86,6 +88,34 @@ async def test_a_clean_ledger_has_no_findings_sent_or_not_and_however_often_it_i
     assert await own.audited() == []
     positions = await own.ledger.system.pool.fetch("SELECT outbox_version, topic_version FROM audit_positions")
     assert sorted(tuple(row) for row in positions) == [(4, 4), (6, 6)]
+
+
+async def test_a_row_whose_transaction_began_after_that_of_a_newer_row_is_waited_for(own: OwnLedger) -> None:
+    """Ids are drawn in another order than transactions begin: the newest row is committed by the older one."""
+    await house_with_stays(own, 1)
+    pool = own.ledger.system.pool
+    async with pool.acquire() as first, pool.acquire() as second:
+        older, younger = first.transaction(), second.transaction()
+        await older.start()
+        await first.fetchval("SELECT pg_current_xact_id()::text")
+        await younger.start()
+        row_id = await copied_event(second)
+        newest = await copied_event(first)
+        await older.commit()
+        fence = await audit_rows.select_fence(first)
+        assert fence.outbox_id == newest > row_id
+        assert not await audit_rows.is_behind(first, fence)
+        await younger.rollback()
+
+
+async def copied_event(connection: Connection) -> int:
+    """A row of the outbox like the last one; its id."""
+    found = await connection.fetchval(
+        """INSERT INTO outbox (event_id, topic, shard, key, type, subject, agency_id, occurred_at, data)
+           SELECT gen_random_uuid(), topic, shard, key, type, subject, agency_id, occurred_at, data
+           FROM outbox ORDER BY id DESC LIMIT 1 RETURNING id"""
+    )
+    return int(found)
 
 
 async def test_two_ranges_over_the_same_nights_are_found_without_the_constraint_and_resolve_when_gone(

@@ -24,7 +24,7 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """The newest row, and the transaction before which all must have ended for no older row to appear any more."""
+    """The newest row, and a transaction that began later: once all before it have ended, no older row can appear."""
 
     outbox_id: int
     xid: int
@@ -69,10 +69,14 @@ async def update_cursor(connection: Connection, owner: str, before: Cursor, now:
 
 
 async def select_fence(connection: Connection) -> Fence:
-    """The newest row of the outbox, in one snapshot with the transactions of that moment."""
+    """The newest row of the outbox, and this transaction, which must end with the statement.
+
+    The snapshot's xmax would not do: it is one more than the last transaction that ended. Whoever began after that one,
+    and drew its row's id before, is at work beyond it.
+    """
     row = await connection.fetchrow(
         """SELECT (SELECT coalesce(max(id), 0) FROM outbox) AS outbox_id,
-                  pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS xid"""
+                  pg_current_xact_id()::text::bigint AS xid"""
     )
     return Fence(row["outbox_id"], row["xid"]) if row else Fence(0, 0)
 
