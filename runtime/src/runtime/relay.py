@@ -32,6 +32,8 @@ log = get_logger(__name__)
 LEASE_S = 3.0
 LEASE_RENEWAL_S = 1.0
 POLL_S = 0.05
+# After a claim that found rows: writers of other processes do not wake this one, and more will come.
+BUSY_POLL_S = 0.005
 CLAIM_LIMIT = 500
 SEND_TIMEOUT_S = 10.0
 WATERMARK_INTERVAL_S = 0.25
@@ -95,8 +97,8 @@ class Relay:
             self._behind = {}
             while True:
                 await self._renew_leases()
-                if not self._shards or not await self._relay_once():
-                    await self._pause()
+                if (pause_s := await self._relay_once() if self._shards else POLL_S) > 0:
+                    await self._pause(pause_s)
         finally:
             await self._writer.abort()
 
@@ -104,10 +106,10 @@ class Relay:
         """Give the leases back so that a successor need not wait for them to expire."""
         await self._pool.execute(_RELEASE, self._owner)
 
-    async def _pause(self) -> None:
+    async def _pause(self, longest_s: float) -> None:
         # Not wait_for: Python 3.11's swallows a cancellation that meets the end of what it waits for.
         with suppress(TimeoutError):
-            async with asyncio.timeout(POLL_S):
+            async with asyncio.timeout(longest_s):
                 await self._wake.wait()
         self._wake.clear()
 
@@ -123,8 +125,8 @@ class Relay:
         self._quarantined = quarantined
         self._lease_renewal_at = now + LEASE_RENEWAL_S
 
-    async def _relay_once(self) -> bool:
-        """One claim, sent and marked; True when there is more to claim at once."""
+    async def _relay_once(self) -> float:
+        """One claim, sent and marked; seconds until the next, none when there is more to claim at once."""
         behind = [self._behind.get(shard, 0) for shard in self._shards]
         claimed = await self._pool.fetch(_CLAIM, self._shards, CLAIM_LIMIT, self._quarantined, behind)
         rows = [row for row in claimed if row["id"] is not None]
@@ -138,7 +140,7 @@ class Relay:
         self._behind = more
         async with asyncio.timeout(SEND_TIMEOUT_S):
             await self._send_watermarks(drained, claimed[0]["claimed_at"])
-        return len(drained) < len(self._shards)
+        return 0.0 if len(drained) < len(self._shards) else BUSY_POLL_S if rows else POLL_S
 
     async def _send(self, rows: Sequence[Row]) -> list[int]:
         """Send rows in order and return the ids Kafka acknowledged; any failure but an unsendable row raises."""
@@ -172,10 +174,9 @@ class Relay:
 
     async def _send_watermarks(self, shards: Sequence[int], claimed_at: datetime) -> None:
         now = asyncio.get_running_loop().time()
-        due = [shard for shard in shards if now - self._watermark_at[shard] >= WATERMARK_INTERVAL_S]
         producer = await self._writer.producer()
         pending = []
-        for shard in due:
+        for shard in (one for one in shards if now - self._watermark_at[one] >= WATERMARK_INTERVAL_S):
             names = {"event_id": uuid.uuid4(), "type": "Watermark", "subject": f"partition/{shard}"}
             data = orjson.dumps({"partition": shard, "database_time": claimed_at, "held_back": self._quarantined})
             value = self._event({**names, "occurred_at": claimed_at}, data)
