@@ -26,6 +26,17 @@ class RevisionTooLarge(Exception):
     """The revision is larger than 256 KiB."""
 
 
+class FeedUnreadable(Exception):
+    """The channel's feed cannot be read.
+
+    `reason` says what was expected, never what was answered: that may name guests.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
 class UnparseableRevision(Exception):
     """The revision cannot be read.
 

@@ -61,11 +61,12 @@ class ClaimedListing:
 
 @dataclass(frozen=True, slots=True)
 class OutboundRequest:
-    """An HTTP POST to a channel, signed and ready."""
+    """An HTTP request to a channel, signed and ready."""
 
     url: str
     headers: Mapping[str, str] = field(repr=False)
     body: bytes
+    method: str = "POST"
 
 
 @dataclass(frozen=True, slots=True)
