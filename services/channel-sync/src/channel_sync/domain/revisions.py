@@ -39,7 +39,9 @@ class Guest:
 class ParsedRevision:
     """One revision of one reservation, read from a channel's bytes by its adapter.
 
-    Unless it is a cancellation, both dates are there and `check_out` is after `check_in`.
+    Unless it is a cancellation, both dates are there and `check_out` is after `check_in`. Where one booking of the
+    channel holds several rooms, this is the first and `others` are the rest, in the channel's order; each has a
+    reservation code of its own, the first one plainly that of the booking.
     """
 
     revision_id: str
@@ -54,6 +56,7 @@ class ParsedRevision:
     guest: Guest | None = None
     total_amount_minor: int | None = None
     currency: str | None = None
+    others: tuple["ParsedRevision", ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
