@@ -35,8 +35,25 @@ ITEMS_PER_CALL = 50
 PAUSE_S = 60.0
 AVAILABILITY, RESTRICTIONS = "/availability", "/restrictions"
 WARNED_FIELDS = frozenset(
-    "availability rate rates min_stay min_stay_arrival min_stay_through max_stay closed_to_arrival"
-    " closed_to_departure stop_sell date date_from date_to days property_id room_type_id rate_plan_id".split()
+    [
+        "availability",
+        "rate",
+        "rates",
+        "min_stay",
+        "min_stay_arrival",
+        "min_stay_through",
+        "max_stay",
+        "closed_to_arrival",
+        "closed_to_departure",
+        "stop_sell",
+        "date",
+        "date_from",
+        "date_to",
+        "days",
+        "property_id",
+        "room_type_id",
+        "rate_plan_id",
+    ]
 )
 ERROR_CLASSES = {
     HTTPStatus.TOO_MANY_REQUESTS: "rate_limited",

@@ -20,8 +20,28 @@ Name = Annotated[Code, Storable]
 Amount = Annotated[Decimal, Field(ge=0, le=10**9)]
 Persons = Annotated[int, Field(ge=0, le=100)]
 
-NO_MINOR_UNIT = frozenset("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split())
-THREE_DECIMALS = frozenset("BHD IQD JOD KWD LYD OMR TND".split())
+NO_MINOR_UNIT = frozenset(
+    [
+        "BIF",
+        "CLP",
+        "DJF",
+        "GNF",
+        "ISK",
+        "JPY",
+        "KMF",
+        "KRW",
+        "PYG",
+        "RWF",
+        "UGX",
+        "UYI",
+        "VND",
+        "VUV",
+        "XAF",
+        "XOF",
+        "XPF",
+    ]
+)
+THREE_DECIMALS = frozenset(["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"])
 
 ROOM_FIELDS = ("checkin_date", "checkout_date", "room_type_id", "rate_plan_id", "amount")
 REVISION_FIELDS = (
