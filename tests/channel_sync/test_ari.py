@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date, timedelta
+from itertools import pairwise
 from uuid import UUID
 
 from hypothesis import given
@@ -33,7 +34,7 @@ def nights_of(runs: Sequence[ValueRun]) -> dict[date, NightValues]:
 
 
 def assert_as_few_as_possible(runs: Sequence[ValueRun]) -> None:
-    for left, right in zip(runs, runs[1:], strict=False):
+    for left, right in pairwise(runs):
         assert left.end < right.start or (left.end == right.start and left.values != right.values)
 
 

@@ -5,7 +5,7 @@ The connection's address is the API's base (".../api/v1"), its secret the API ke
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from http import HTTPStatus
 from itertools import groupby
@@ -35,27 +35,13 @@ ITEMS_PER_CALL = 50
 PAUSE_S = 60.0
 AVAILABILITY, RESTRICTIONS = "/availability", "/restrictions"
 WARNED_FIELDS = frozenset(
-    [
-        "availability",
-        "rate",
-        "rates",
-        "min_stay",
-        "min_stay_arrival",
-        "min_stay_through",
-        "max_stay",
-        "closed_to_arrival",
-        "closed_to_departure",
-        "stop_sell",
-        "date",
-        "date_from",
-        "date_to",
-        "days",
-        "property_id",
-        "room_type_id",
-        "rate_plan_id",
-    ]
+    (
+        *("availability", "rate", "rates", "min_stay", "min_stay_arrival", "min_stay_through", "max_stay"),
+        *("closed_to_arrival", "closed_to_departure", "stop_sell", "date", "date_from", "date_to", "days"),
+        *("property_id", "room_type_id", "rate_plan_id"),
+    )
 )
-ERROR_CLASSES = {
+ERROR_CLASSES: Mapping[int, str] = {
     HTTPStatus.TOO_MANY_REQUESTS: "rate_limited",
     HTTPStatus.UNAUTHORIZED: "unauthorized",
     HTTPStatus.FORBIDDEN: "unauthorized",
@@ -229,9 +215,8 @@ def _dates(span: Span) -> dict[str, str]:
 def _whole_error(answer: ChannelAnswer) -> tuple[str | None, str | None]:
     """Why nothing of a call was accepted, and its class; (None, None) when it was. Never what the channel wrote."""
     if not 200 <= answer.status < 300:
-        status = HTTPStatus(answer.status) if answer.status in HTTPStatus._value2member_map_ else None
         fallback = "channel_error" if answer.status >= 500 else "refused"
-        return f"the channel answered {answer.status}", ERROR_CLASSES.get(status, fallback) if status else fallback
+        return f"the channel answered {answer.status}", ERROR_CLASSES.get(answer.status, fallback)
     body = object_of(answer.body)
     if body is None or not ("data" in body or "meta" in body):
         return f"the channel answered {answer.status} with something that is not its API's", "not_the_api"
@@ -288,7 +273,7 @@ def _span(warning: dict[str, Any]) -> Span:
         last = date.fromisoformat(str(warning.get("date_to") or warning["date"]))
     except (KeyError, ValueError):
         return date.min, date.max
-    return first, last + ONE_NIGHT if last < date.max else last
+    return (first, last + ONE_NIGHT) if first <= last < date.max else (date.min, date.max)
 
 
 def _without(runs: Iterable[ValueRun], span: Span) -> Iterator[ValueRun]:
@@ -313,5 +298,5 @@ def _feed_item(entry: object) -> FeedItem:
 def _published_at(text: object) -> datetime | None:
     try:
         return instant(datetime.fromisoformat(text)) if isinstance(text, str) else None
-    except (ValueError, OverflowError):
+    except ValueError:
         return None

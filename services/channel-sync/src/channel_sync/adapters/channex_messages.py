@@ -109,10 +109,11 @@ def read_revision(raw: bytes) -> ParsedRevision:
 
 
 def instant(value: datetime | None) -> datetime | None:
-    """The instant in UTC; Channex writes none of its instants with an offset."""
-    if value is None:
+    """The instant in UTC, which is what Channex's instants without an offset are taken for; None beyond the calendar."""
+    try:
+        return None if value is None else value.replace(tzinfo=value.tzinfo or UTC).astimezone(UTC)
+    except OverflowError:
         return None
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 def stripped(message: dict[str, Any]) -> dict[str, Any]:
