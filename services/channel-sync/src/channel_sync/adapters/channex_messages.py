@@ -109,7 +109,10 @@ def read_revision(raw: bytes) -> ParsedRevision:
 
 
 def instant(value: datetime | None) -> datetime | None:
-    """The instant in UTC, which is what Channex's instants without an offset are taken for; None beyond the calendar."""
+    """The instant in UTC, which is what Channex's instants without an offset are taken for.
+
+    None for one so near the calendar's ends that UTC has no date for it.
+    """
     try:
         return None if value is None else value.replace(tzinfo=value.tzinfo or UTC).astimezone(UTC)
     except OverflowError:
