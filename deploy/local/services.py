@@ -125,6 +125,7 @@ class Suite:
                 "PUBLIC_URL": self.url(GATEWAY),
                 "CREDENTIALS_KEY": self.secrets.credentials_key,
                 "CHANNEL_MANAGER_ENABLED": "true",
+                "ALLOW_PRIVATE_CHANNELS": "true",  # simulators listen on this machine
             },
             GATEWAY: {
                 **booking,

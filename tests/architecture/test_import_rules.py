@@ -50,7 +50,7 @@ KAFKA = "the gateway has no Kafka"
 
 PLANTS = [
     Plant(APART, "booking/main.py", "import availability.domain"),
-    Plant(APART, "channel_sync/clients.py", "import booking.domain"),
+    Plant(APART, "channel_sync/clients/booking.py", "import booking.domain"),
     Plant(APART, "gateway/clients.py", "import channel_sync.domain"),
     Plant(ORDER, "runtime/settings.py", "import availability.domain", also=frozenset({APART})),
     Plant(ORDER, "runtime/settings.py", "import rules.calendar"),

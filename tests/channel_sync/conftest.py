@@ -14,9 +14,11 @@ import pytest
 import pytest_asyncio
 
 from channel_sync.adapters import ADAPTERS
-from channel_sync.clients import BookingClient, ChannelClient
+from channel_sync.clients.booking import BookingClient
+from channel_sync.clients.channels import ChannelClient
 from channel_sync.main import NAME
 from channel_sync.service.deps import Cipher, Deps, PushLimits
+from channel_sync.service.ledger_reads import LedgerReads
 from deploy.local.ports import free_port
 from deploy.local.prepare import create_all_topics, migrate_database, migrate_databases
 from deploy.local.provision import DatabaseUrls, create_database
@@ -32,7 +34,14 @@ from tests.waiting import eventually
 Found = TypeVar("Found")
 
 # Retries and the wait after an unknown outcome take seconds here, not tens of seconds.
-QUICK = {"PUSH_TIMEOUT_S": "1", "PUSH_SETTLE_S": "1", "BOOKING_TIMEOUT_S": "2"}
+QUICK = {
+    "PUSH_TIMEOUT_S": "1",
+    "PUSH_SETTLE_S": "1",
+    "PUSH_LEASE_S": "8",
+    "BOOKING_TIMEOUT_S": "2",
+    "BREAKER_S": "1",
+    "HORIZON_DAYS": "365",
+}
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -60,18 +69,29 @@ async def use_cases(urls: DatabaseUrls, provisioned: Provisioned, booking_url: s
         for pool in pools:
             stack.push_async_callback(pool.close)
         booking = await stack.enter_async_context(HttpClient(booking_url, peer="booking", timeout_s=2))
-        channels = await stack.enter_async_context(HttpClient("", peer="channel", timeout_s=0.5))
+        channels = await stack.enter_async_context(ChannelClient(0.5, allows_private=True))
+        ledger = BookingClient(booking, provisioned.secrets.jwt_secret)
         yield Deps(
             pool=pools[0],
             system_pool=pools[1],
             cipher=Cipher(provisioned.secrets.credentials_key),
-            booking=BookingClient(booking, provisioned.secrets.jwt_secret),
-            channels=ChannelClient(channels),
+            booking=ledger,
+            reads=LedgerReads(ledger, 365),
+            channels=channels,
             adapters=ADAPTERS,
             partitions=6,
             public_url="https://suite.example",
             process="tests",
-            push=PushLimits(horizon_days=365, timeout_s=0.5, settle_s=1.0, lease_s=5.0),
+            push=PushLimits(
+                timeout_s=0.5,
+                settle_s=1.0,
+                lease_s=5.0,
+                gather_s=0.0,
+                listings_at_once=50,
+                breaker_failures=5,
+                breaker_s=1.0,
+                batch_window_s=5.0,
+            ),
             wake_relay=lambda: None,
             wake_pusher=lambda: None,
         )
@@ -209,3 +229,48 @@ async def agency(suite: Suite) -> AsyncIterator[Agency]:
 def soon() -> date:
     """A date some weeks ahead, in no zone's past."""
     return datetime.now(UTC).date() + timedelta(days=30)
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One property listed as `L1` at one channel, told open once."""
+
+    agency: Agency
+    ota: OtaSimulator
+    connection_id: str
+    property_id: str
+
+    async def operations(self) -> Any:
+        """Every attempt, oldest first."""
+        path = f"/channel-connections/{self.connection_id}/operations?limit=200"
+        return (await self.agency.get(CHANNEL_SYNC, path))["items"][::-1]
+
+    async def listing(self) -> Any:
+        """The listing."""
+        path = f"/channel-connections/{self.connection_id}/listings"
+        return (await self.agency.get(CHANNEL_SYNC, path))["items"][0]
+
+    async def clean(self) -> Any:
+        """The listing once the channel was told everything."""
+
+        async def look() -> Any:
+            found = await self.listing()
+            return None if found["dirty"] else found
+
+        return await eventually(look, "a clean listing")
+
+    async def book(self, first_night: date, nights: int = 1) -> Any:
+        """A direct booking of the property."""
+        return await self.agency.book(self.property_id, first_night, first_night + timedelta(days=nights))
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def listed(agency: Agency, ota: OtaSimulator, soon: date) -> Listed:
+    """A property listed at a channel."""
+    connection = await agency.connect(ota)
+    property_id = await agency.new_property(preparation_days=1)
+    await agency.map_listing(connection["id"], property_id, "L1")
+    await ota.wait_until("L1", soon, "open")
+    found = Listed(agency, ota, connection["id"], property_id)
+    await found.clean()
+    return found

@@ -24,11 +24,13 @@ def nights(count: int, **values: Any) -> ValueRun:
 
 
 def item(*runs: ValueRun, number: int = 1, plan: bool = True, property_id: str = "P") -> PushItem:
-    return PushItem(UUID(int=number), f"{property_id}/room-{number}", f"plan-{number}" if plan else None, "EUR", runs)
+    return PushItem(
+        UUID(int=number), 7, f"{property_id}/room-{number}", f"plan-{number}" if plan else None, "EUR", runs
+    )
 
 
 def requests_for(*items: PushItem) -> tuple[PushRequest, ...]:
-    return ADAPTER.push_requests(TARGET, items, 7, NOW)
+    return ADAPTER.push_requests(TARGET, items, NOW)
 
 
 def test_a_full_sync_of_500_days_is_two_calls_after_which_the_channel_holds_every_value() -> None:
@@ -149,7 +151,7 @@ def test_a_longer_pause_than_a_minute_is_honoured() -> None:
 
 
 def test_a_test_of_the_connection_tells_a_right_key_from_a_wrong_one() -> None:
-    request = ADAPTER.test_request(TARGET)
+    request = ADAPTER.test_request(TARGET, NOW)
     assert ADAPTER.test_error(ChannexChannel(KEY).answer(request, NOW)) is None
     assert ADAPTER.test_error(ChannexChannel("another").answer(request, NOW)) == "the channel answered 401"
 

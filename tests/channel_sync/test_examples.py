@@ -11,7 +11,8 @@ import pytest
 from channel_sync import events
 from channel_sync.adapters import ADAPTERS
 from channel_sync.consumers import handlers
-from channel_sync.domain.channels import NewConnection, NewListing, Operation
+from channel_sync.domain.batches import Operation
+from channel_sync.domain.channels import NewConnection, NewListing
 from channel_sync.domain.paging import Slice
 from channel_sync.domain.revisions import PendingRevision
 from channel_sync.repository import connections as connection_rows
@@ -73,7 +74,8 @@ def test_an_operation_is_written_as_the_example() -> None:
     data: dict[str, Any] = {
         name: UUID(value) if name.endswith("_id") else value for name, value in expected["data"].items()
     }
-    operation = Operation(**data, error=None, trace_id=None, created_at=NOW, updated_at=NOW)
+    unsaid: dict[str, Any] = dict.fromkeys(("error", "error_class", "payload_digest", "staleness_ms", "trace_id"))
+    operation = Operation(**data, **unsaid, attempt=1, created_at=NOW, updated_at=NOW)
     row = events.sync_operation_changed(uuid4(), UUID(expected["agency_id"]), operation, PARTITIONS)
     assert_written_as(row, CHANNEL_SYNC_ACTIVITY, expected)
 

@@ -10,37 +10,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from channel_sync.adapters import ADAPTERS
+from channel_sync.domain.ari import ChannelTarget, ItemOutcome, NightValues, PushItem, ValueRun
 from channel_sync.domain.errors import UnparseableRevision
-from channel_sync.domain.pushes import ChannelAnswer, ClaimedListing, Outcome, OutcomeKind
+from channel_sync.domain.pushes import ChannelAnswer, OutboundRequest, OutcomeKind
 from channel_sync.domain.revisions import Guest, ParsedRevision, Party
 from channel_sync.domain.signature import is_genuine
 from contracts.channel_sync_http_v1 import GenericJsonPush, GenericJsonRevision
-from rules.calendar import NightRun
 
 ADAPTER = ADAPTERS["generic-json"]
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 SECRET = "a secret of sixteen characters"
-LISTING = ClaimedListing(
-    listing_id=UUID(int=1),
-    agency_id=UUID(int=2),
-    connection_id=UUID(int=3),
-    property_id=UUID(int=4),
-    ota_listing_id="L-1",
-    adapter="generic-json",
-    endpoint_url="https://channel.example/push",
-    sealed_secret=b"",
-    dirty_version=1,
-    sent_version=0,
-    attempts=0,
-    task_id=UUID(int=5),
-    lease_epoch=1,
-    traceparent=None,
-    claimed_at=NOW,
-)
+TARGET = ChannelTarget("https://channel.example/push", SECRET, {})
 RUNS = (
-    NightRun(date(2026, 5, 1), date(2026, 5, 3), is_open=True),
-    NightRun(date(2026, 5, 3), date(2026, 5, 5), is_open=False),
+    ValueRun(date(2026, 5, 1), date(2026, 5, 3), NightValues(1, 9000, 2, None, 14, closed_to_arrival=True)),
+    ValueRun(date(2026, 5, 3), date(2026, 5, 5), NightValues(0)),
 )
+ITEM = PushItem(UUID(int=1), 7, "L-1", "P-1", "EUR", RUNS)
 
 
 def message(**changes: Any) -> dict[str, Any]:
@@ -178,36 +163,64 @@ def test_what_the_contract_writes_the_adapter_reads() -> None:
 
 
 def test_a_push_says_every_night_as_an_absolute_value_and_is_signed() -> None:
-    request = ADAPTER.push_request(LISTING, SECRET, 7, RUNS, NOW)
+    (push,) = ADAPTER.push_requests(TARGET, [ITEM], NOW)
+    request = push.request
 
-    assert request.url == "https://channel.example/push"
+    assert (request.method, request.url) == ("POST", "https://channel.example/push")
+    assert push.covers == (ITEM,)
     assert json.loads(request.body) == {
         "ota_listing_id": "L-1",
+        "ota_rate_plan_id": "P-1",
         "inventory_version": 7,
         "days": [
-            {"start_date": "2026-05-01", "end_date": "2026-05-03", "available": 1},
+            {
+                "start_date": "2026-05-01",
+                "end_date": "2026-05-03",
+                "available": 1,
+                "rate_minor": 9000,
+                "currency": "EUR",
+                "min_stay_arrival": 2,
+                "max_stay": 14,
+                "closed_to_arrival": True,
+            },
             {"start_date": "2026-05-03", "end_date": "2026-05-05", "available": 0},
         ],
     }
     GenericJsonPush.model_validate_json(request.body)
+    assert genuine(request)
+
+
+def genuine(request: OutboundRequest) -> bool:
+    """Whether the connection's secret signed it."""
     stamp, signature = request.headers["X-PMS-Timestamp"], request.headers["X-PMS-Signature"]
-    assert is_genuine(SECRET, stamp, signature, request.body, NOW)
+    return is_genuine(SECRET, stamp, signature, request.body, NOW)
 
 
-def answered(status: int, headers: dict[str, str] | None = None, text: bytes = b"{}") -> Outcome:
+def test_a_connection_is_tested_by_a_signed_get_that_tells_nothing() -> None:
+    request = ADAPTER.test_request(TARGET, NOW)
+    assert (request.method, request.url, request.body) == ("GET", "https://channel.example/push", b"")
+    assert genuine(request)
+    assert ADAPTER.test_error(ChannelAnswer(204, {}, b"")) is None
+    assert "401" in str(ADAPTER.test_error(ChannelAnswer(401, {}, b"")))
+    assert "web page" in str(ADAPTER.test_error(ChannelAnswer(200, {}, b"<html>")))
+
+
+def answered(status: int, headers: dict[str, str] | None = None, text: bytes = b"{}") -> ItemOutcome:
     """What an answer to the push means."""
-    return ADAPTER.outcome(ChannelAnswer(status, headers or {}, text), 7, RUNS, NOW)
+    (push,) = ADAPTER.push_requests(TARGET, [ITEM], NOW)
+    (outcome,) = ADAPTER.push_outcome(push, ChannelAnswer(status, headers or {}, text), NOW)
+    return outcome
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204])
-def test_2xx_is_accepted_with_its_version_and_nights(status: int) -> None:
-    assert answered(status, text=b"") == Outcome(OutcomeKind.ACCEPTED, 7, RUNS)
+def test_2xx_is_accepted_with_its_nights(status: int) -> None:
+    assert answered(status, text=b"") == ItemOutcome(ITEM.listing_id, OutcomeKind.ACCEPTED, RUNS)
 
 
 @pytest.mark.parametrize("status", [301, 400, 401, 404, 429, 500, 503])
 def test_anything_else_is_refused_and_names_the_status(status: int) -> None:
     outcome = answered(status)
-    assert outcome.kind is OutcomeKind.REFUSED
+    assert (outcome.kind, outcome.runs) == (OutcomeKind.REFUSED, ())
     assert str(status) in str(outcome.error)
 
 

@@ -3,9 +3,8 @@
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, timedelta
-from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -14,61 +13,17 @@ from channel_sync.domain.channels import NewConnection, NewListing
 from channel_sync.repository import listings as listing_rows
 from channel_sync.service import connections, outbound
 from channel_sync.service.deps import Deps
+from channel_sync.service.pushing import Push
 from deploy.local.provision import DatabaseUrls
 from deploy.local.services import BOOKING, CHANNEL_SYNC
 from deploy.local.supervisor import Supervisor
 from runtime.postgres import transaction
-from tests.channel_sync.conftest import Agency, use_cases
+from tests.channel_sync.conftest import Agency, Listed, use_cases
 from tests.conftest import Provisioned
 from tests.e2e.infra.ota_simulator import Misbehaviour, OtaSimulator
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.stack
-
-
-@dataclass(frozen=True)
-class Listed:
-    """One property listed as `L1` at one channel, told open once."""
-
-    agency: Agency
-    ota: OtaSimulator
-    connection_id: str
-    property_id: str
-
-    async def operations(self) -> Any:
-        """Every attempt, oldest first."""
-        path = f"/channel-connections/{self.connection_id}/operations?limit=200"
-        return (await self.agency.get(CHANNEL_SYNC, path))["items"][::-1]
-
-    async def listing(self) -> Any:
-        """The listing."""
-        path = f"/channel-connections/{self.connection_id}/listings"
-        return (await self.agency.get(CHANNEL_SYNC, path))["items"][0]
-
-    async def clean(self) -> Any:
-        """The listing once the channel was told everything."""
-
-        async def look() -> Any:
-            found = await self.listing()
-            return None if found["dirty"] else found
-
-        return await eventually(look, "a clean listing")
-
-    async def book(self, first_night: date, nights: int = 1) -> Any:
-        """A direct booking of the property."""
-        return await self.agency.book(self.property_id, first_night, first_night + timedelta(days=nights))
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def listed(agency: Agency, ota: OtaSimulator, soon: date) -> Listed:
-    """A property listed at a channel."""
-    connection = await agency.connect(ota)
-    property_id = await agency.new_property(preparation_days=1)
-    await agency.map_listing(connection["id"], property_id, "L1")
-    await ota.wait_until("L1", soon, "open")
-    found = Listed(agency, ota, connection["id"], property_id)
-    await found.clean()
-    return found
 
 
 async def test_the_whole_horizon_is_told_as_absolute_values(listed: Listed) -> None:
@@ -238,12 +193,12 @@ async def own_listing(own: Deps, agency: Agency, ota: OtaSimulator) -> str:
     return property_id
 
 
-async def claimed(own: Deps, property_id: str) -> outbound.Push:
+async def claimed(own: Deps, property_id: str) -> Push:
     """The claim of that property's listing."""
 
-    async def look() -> outbound.Push | None:
+    async def look() -> Push | None:
         found = await outbound.claim(own, 1000)
-        return next((push for push in found if str(push.claimed.property_id) == property_id), None)
+        return next((push for push in found if str(push.claim.listings[0].property_id) == property_id), None)
 
     return await eventually(look, "a claim")
 
@@ -292,10 +247,11 @@ async def test_a_property_that_booking_does_not_know_is_not_opened(
 ) -> None:
     property_id = await own_listing(own, agency, ota)
     task = await claimed(own, property_id)
-    stranger = replace(task, claimed=replace(task.claimed, property_id=uuid.uuid4()))
-    await outbound.push(own, stranger)
+    (listing,) = task.claim.listings
+    strange = replace(task.claim, listings=(replace(listing, property_id=uuid.uuid4()),))
+    await outbound.push(own, replace(task, claim=strange))
     assert ota.pushes == []
-    row = await own.system_pool.fetchrow("SELECT * FROM listings WHERE id = $1", task.claimed.listing_id)
+    row = await own.system_pool.fetchrow("SELECT * FROM listings WHERE id = $1", listing.listing_id)
     assert row is not None
     assert row["stale_since"] is not None
 

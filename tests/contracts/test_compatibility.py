@@ -120,6 +120,7 @@ def test_an_incompatible_change_is_refused_and_named(change: str, may_widen: boo
 
 WIDER: dict[str, Document] = {
     "an enumeration gained a value": edited(lambda d: d["$defs"]["Colour"]["enum"].append("green")),
+    "an enumeration became any text": edited(lambda d: d["$defs"]["Colour"].pop("enum")),
     "a constant became an enumeration": changed(mode=(Literal["one", "two"], ...)),
     "a lower bound fell": changed(count=(Annotated[int, Field(ge=0, le=5)], ...)),
     "an upper bound rose": changed(count=(Annotated[int, Field(ge=1, le=6)], ...)),

@@ -73,6 +73,17 @@ GET /channel-connections/{id}
 POST /channel-connections/{id}/listings
 GET /channel-connections/{id}/listings
 GET /channel-connections/{id}/operations
+PATCH /channel-connections/{id}
+DELETE /channel-connections/{id}
+POST /channel-connections/{id}/test
+PATCH /channel-connections/{id}/listings/{listing_id}
+DELETE /channel-connections/{id}/listings/{listing_id}
+POST /channel-connections/{id}/sync
+GET /channel-connections/{id}/sync-batches
+DELETE /channel-connections/{id}/sync-batches
+GET /channel-connections/{id}/sync-batches/{batch_id}
+GET /channel-connections/{id}/staleness
+POST /sync-operations/{log_id}/retry
 GET /inbound-revisions
 POST /inbound/{connection_id}
 """

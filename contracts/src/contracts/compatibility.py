@@ -113,7 +113,7 @@ def _widens(keyword: str, before: Any, after: Any) -> bool:
     if before is None:
         return False
     if keyword == "enum":
-        return after is not None and set(before) <= set(after)
+        return after is None or set(before) <= set(after)
     if keyword in _LOWER_BOUNDS:
         return after is None or after <= before
     if keyword in _UPPER_BOUNDS:

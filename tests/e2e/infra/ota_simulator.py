@@ -48,7 +48,10 @@ class Night:
 
 @dataclass(frozen=True, slots=True)
 class Push:
-    """One push the channel dealt with: `applied` says whether it believes it, `at` when it arrived (monotonic)."""
+    """One push the channel dealt with: `applied` says whether it believes it, `at` when it arrived (monotonic).
+
+    `details` are its ranges of nights with everything that was said of them, as they came.
+    """
 
     ota_listing_id: str
     inventory_version: int
@@ -57,6 +60,7 @@ class Push:
     applied: bool
     at: float
     traceparent: str | None
+    details: tuple[tuple[date, date, dict[str, Any]], ...] = ()
 
     def value_of(self, night: date) -> Value | None:
         """What this push says of a night."""
@@ -95,6 +99,7 @@ class OtaSimulator:
         self.pushes: list[Push] = []
         self.refused: list[str] = []
         self.calendars: dict[str, dict[date, Night]] = {}
+        self.details: dict[str, dict[date, dict[str, Any]]] = {}
         self._host = host
         self._port = port
         self._plan: deque[Misbehaviour] = deque()
@@ -106,6 +111,7 @@ class OtaSimulator:
         """Listen; the port is known afterwards."""
         application = web.Application(client_max_size=16 * 1024 * 1024)
         application.router.add_post("/{path:.*}", self._receive)
+        application.router.add_get("/{path:.*}", self._tested)
         # A timed-out push must not end with its client: a real channel goes on with it.
         self._runner = await listen(application, self._host, self._port, handler_cancellation=False)
         self._port = self._runner.addresses[0][1]
@@ -276,6 +282,11 @@ class OtaSimulator:
             request.transport.abort()
         return web.Response(status=plan.status, headers=plan.headers, text=plan.body)
 
+    async def _tested(self, request: web.Request) -> web.StreamResponse:
+        stamp, signature = request.headers.get(TIMESTAMP_HEADER, ""), request.headers.get(SIGNATURE_HEADER, "")
+        problem = self._problem_of_signature(stamp, signature, b"")
+        return web.json_response({"error": problem} if problem else {}, status=401 if problem else 200)
+
     async def _next_plan(self) -> Misbehaviour:
         async with self._changed:
             plan = self._plan.popleft() if self._plan else Misbehaviour(applies=True)
@@ -297,6 +308,10 @@ class OtaSimulator:
                 for start, end, value in push.days:
                     for offset in range((end - start).days):
                         calendar[start + timedelta(days=offset)] = Night(value, push.inventory_version, push.at)
+                details = self.details.setdefault(push.ota_listing_id, {})
+                for start, end, values in push.details:
+                    for offset in range((end - start).days):
+                        details[start + timedelta(days=offset)] = values
             self._changed.notify_all()
 
 
@@ -317,6 +332,7 @@ def _push(body: bytes, plan: Misbehaviour, arrived: float, traceparent: str | No
         applied=plan.applies,
         at=arrived,
         traceparent=traceparent,
+        details=tuple((run[0], run[1], values) for run, values in zip(days, message["days"], strict=True)),
     )
 
 

@@ -8,7 +8,7 @@ from channel_sync.domain.revisions import RevisionResult
 from channel_sync.service import inbound, outbound
 from channel_sync.service.deps import Deps
 from contracts.booking_properties_v1 import PropertySnapshot
-from contracts.booking_reservations_v1 import GuestErased, InventoryChange
+from contracts.booking_reservations_v1 import GuestErased, InventoryChange, PropertyChange
 from contracts.topics import BOOKING_PROPERTIES, BOOKING_RESERVATIONS, OTA_INBOUND, Topic
 from runtime.consumer import Handler
 from runtime.events import parse_event
@@ -36,9 +36,17 @@ async def on_reservation_change(deps: Deps, record: Record) -> None:
     if not isinstance(change, InventoryChange):
         return
     agency_id = _agency(event.envelope.agency_id)
-    await outbound.note_change(deps, agency_id, change.property_id, change.inventory_version)
-    if change.channel is not None:
+    closes = bool(change.occupied) or isinstance(change, PropertyChange)
+    if change.channel is not None:  # first: what a listing may still sell depends on it
         await inbound.settle(deps, agency_id, _result(change))
+    await outbound.note_change(
+        deps,
+        agency_id,
+        change.property_id,
+        change.inventory_version,
+        closes=closes,
+        changed_at=event.envelope.occurred_at,
+    )
     if isinstance(change, GuestErased) and change.connection_id is not None and change.ota_reservation_code is not None:
         await inbound.erase_guest(deps, agency_id, change.connection_id, change.ota_reservation_code)
 

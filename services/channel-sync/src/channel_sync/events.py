@@ -2,17 +2,18 @@
 
 from uuid import UUID
 
-from channel_sync.domain.channels import Operation
+from channel_sync.domain.batches import Batch, Operation
 from channel_sync.domain.revisions import ParsedRevision, PendingRevision
 from contracts.channel_sync_activity_v1 import (
     OperationDirection,
     OperationStatus,
     OperationType,
+    SyncBatchChanged,
     SyncOperationChanged,
 )
 from contracts.channel_sync_reservations_v1 import ChannelGuest, ChannelReservationReceived, RevisionStatus
 from contracts.topics import CHANNEL_SYNC_ACTIVITY, CHANNEL_SYNC_RESERVATIONS
-from contracts.values import Occupancy
+from contracts.values import EventModel, Occupancy
 from runtime.kafka import partition_of
 from runtime.outbox import OutboxRow
 
@@ -57,7 +58,7 @@ def channel_reservation_received(
 
 
 def sync_operation_changed(event_id: UUID, agency_id: UUID, operation: Operation, partitions: int) -> OutboxRow:
-    """An attempt against a channel ended; keyed by the connection."""
+    """An attempt against a channel ended, or was asked for; keyed by the connection."""
     event = SyncOperationChanged(
         log_id=operation.log_id,
         connection_id=operation.connection_id,
@@ -71,7 +72,19 @@ def sync_operation_changed(event_id: UUID, agency_id: UUID, operation: Operation
         error=operation.error,
         duration_ms=operation.duration_ms,
     )
-    key = str(operation.connection_id)
+    return _activity(event_id, agency_id, event, operation.connection_id, partitions)
+
+
+def sync_batch_changed(event_id: UUID, agency_id: UUID, batch: Batch, partitions: int) -> OutboxRow:
+    """A batch stands otherwise than before; keyed by the connection."""
+    event = SyncBatchChanged(
+        batch_id=batch.batch_id, connection_id=batch.connection_id, batch_status=OperationStatus(batch.batch_status)
+    )
+    return _activity(event_id, agency_id, event, batch.connection_id, partitions)
+
+
+def _activity(event_id: UUID, agency_id: UUID, event: EventModel, connection_id: UUID, partitions: int) -> OutboxRow:
+    key = str(connection_id)
     return OutboxRow(
         event_id=event_id,
         topic=CHANNEL_SYNC_ACTIVITY.name,

@@ -10,17 +10,27 @@ from fastapi import FastAPI
 
 from channel_sync.adapters import ADAPTERS
 from channel_sync.api import router
-from channel_sync.clients import BookingClient, ChannelClient
+from channel_sync.clients.booking import BookingClient
+from channel_sync.clients.channels import ChannelClient
+from channel_sync.commands import COMMANDS
 from channel_sync.consumers import handlers
+from channel_sync.domain.addresses import AddressRefused
 from channel_sync.domain.errors import (
+    AdapterUnknown,
+    BatchUnknown,
+    ChannelDisabled,
     ConnectionUnknown,
     ListingTaken,
+    ListingUnknown,
+    NothingToRetry,
+    OperationUnknown,
     PropertyUnknown,
     SignatureInvalid,
     UnparseableRevision,
 )
 from channel_sync.domain.revisions import MAX_REVISION_BYTES
 from channel_sync.service.deps import Cipher, Deps, PushLimits
+from channel_sync.service.ledger_reads import LedgerReads
 from channel_sync.settings import ChannelSyncSettings
 from channel_sync.workers import Pusher, start_workers
 from contracts.problems import ProblemCode
@@ -111,25 +121,31 @@ async def _connect(stack: AsyncExitStack, settings: ChannelSyncSettings, pusher:
     for pool in pools:
         stack.push_async_callback(pool.close)
     booking = HttpClient(settings.booking_url, peer="booking", timeout_s=settings.booking_timeout_s)
-    channels = HttpClient("", peer="channel", timeout_s=settings.push_timeout_s)
-    for client in (booking, channels):
-        await stack.enter_async_context(client)
+    channels = ChannelClient(settings.push_timeout_s, allows_private=settings.allow_private_channels)
+    await stack.enter_async_context(booking)
+    await stack.enter_async_context(channels)
     relay = Relay(pools[1], settings, NAME, [CHANNEL_SYNC_RESERVATIONS, CHANNEL_SYNC_ACTIVITY])
+    ledger = BookingClient(booking, settings.jwt_secret.get_secret_value())
     deps = Deps(
         pool=pools[0],
         system_pool=pools[1],
         cipher=Cipher(settings.credentials_key.get_secret_value()),
-        booking=BookingClient(booking, settings.jwt_secret.get_secret_value()),
-        channels=ChannelClient(channels),
+        booking=ledger,
+        reads=LedgerReads(ledger, settings.horizon_days),
+        channels=channels,
         adapters=ADAPTERS,
         partitions=settings.kafka_partitions,
         public_url=settings.public_url,
         process=f"{socket.gethostname()}/{os.getpid()}",
         push=PushLimits(
-            horizon_days=settings.horizon_days,
             timeout_s=settings.push_timeout_s,
             settle_s=settings.push_settle_s,
-            lease_s=settings.booking_timeout_s + settings.push_timeout_s + LEASE_MARGIN_S,
+            lease_s=max(settings.push_lease_s, settings.booking_timeout_s + settings.push_timeout_s + LEASE_MARGIN_S),
+            gather_s=settings.push_gather_s,
+            listings_at_once=settings.push_listings_at_once,
+            breaker_failures=settings.breaker_failures,
+            breaker_s=settings.breaker_s,
+            batch_window_s=settings.push_batch_window_s,
         ),
         wake_relay=relay.wake,
         wake_pusher=pusher.wake,
@@ -141,15 +157,30 @@ def _problems() -> dict[type[Exception], ToProblem]:
     def not_found(error: Exception) -> ProblemError:
         return ProblemError(404, ProblemCode.NOT_FOUND, str(error))
 
+    def conflict(error: Exception) -> ProblemError:
+        return ProblemError(409, ProblemCode.ILLEGAL_TRANSITION, str(error))
+
     return {
         **idempotency_problems(),
         ConnectionUnknown: not_found,
         PropertyUnknown: not_found,
+        BatchUnknown: not_found,
+        OperationUnknown: not_found,
+        ListingUnknown: not_found,
+        AdapterUnknown: lambda error: _invalid("adapter", "unknown", str(error)),
+        AddressRefused: lambda error: _invalid("endpoint_url", "address_refused", str(error)),
+        ChannelDisabled: conflict,
+        NothingToRetry: conflict,
         ListingTaken: lambda error: ProblemError(409, ProblemCode.ALREADY_EXISTS, str(error)),
         SignatureInvalid: lambda error: ProblemError(401, ProblemCode.SIGNATURE_INVALID, str(error)),
         UnparseableRevision: _unparseable,
         UpstreamUnavailable: lambda error: ProblemError(503, ProblemCode.UNAVAILABLE, f"{error}."),
     }
+
+
+def _invalid(field: str, code: str, message: str) -> ProblemError:
+    errors = [{"field": field, "code": code, "message": message}]
+    return ProblemError(422, ProblemCode.VALIDATION_ERROR, f"{field}: {message}", errors=errors)
 
 
 def _unparseable(error: UnparseableRevision) -> ProblemError:
@@ -164,4 +195,5 @@ SERVICE = Service(
     build=build,
     migrations=MIGRATIONS,
     topics=owned_by(NAME),
+    commands=COMMANDS,
 )

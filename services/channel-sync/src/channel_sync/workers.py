@@ -1,9 +1,11 @@
 """Owns the timed loops of channel-sync: the pusher, the second hand-over, the daily refresh; wired by main."""
 
 import asyncio
+from uuid import UUID
 
 from channel_sync.service import inbound, outbound
 from channel_sync.service.deps import Deps
+from channel_sync.service.pushing import Push
 from runtime.logs import get_logger
 from runtime.loops import Loops
 
@@ -15,12 +17,16 @@ REFRESH_EVERY_S = 60.0
 
 
 class Pusher:
-    """Pushes stale listings, at most `concurrency` at a time in this process; each listing is leased to one."""
+    """Tells channels what is stale, `concurrency` of them at a time in this process, each once at a time.
+
+    What becomes stale at a channel while it is being told is told together afterwards. Each listing is leased to one
+    process.
+    """
 
     def __init__(self, concurrency: int) -> None:
         self._concurrency = concurrency
         self._wake = asyncio.Event()
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: dict[UUID, asyncio.Task[None]] = {}
 
     def wake(self) -> None:
         """There is something to push; called after commit by consumers and the API of the same process."""
@@ -32,25 +38,26 @@ class Pusher:
             while True:
                 self._wake.clear()
                 free = self._concurrency - len(self._running)
-                claimed = await outbound.claim(deps, free) if free > 0 else []
+                claimed = await outbound.claim(deps, free, list(self._running)) if free > 0 else []
                 for push in claimed:
                     self._start(deps, push)
-                if not claimed or len(claimed) < free:
+                if len(claimed) < free or free == 0:
                     await self._pause()
         finally:
             if self._running:
-                await asyncio.wait(self._running, timeout=deps.push.lease_s)
+                await asyncio.wait(self._running.values(), timeout=deps.push.lease_s)
 
-    def _start(self, deps: Deps, push: outbound.Push) -> None:
+    def _start(self, deps: Deps, push: Push) -> None:
+        connection_id = push.claim.connection.connection_id
         task = asyncio.create_task(outbound.push(deps, push))
-        self._running.add(task)
-        task.add_done_callback(self._ended)
+        self._running[connection_id] = task
+        task.add_done_callback(lambda ended: self._ended(connection_id, ended))
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
+    def _ended(self, connection_id: UUID, task: asyncio.Task[None]) -> None:
+        del self._running[connection_id]
         self._wake.set()
         if not task.cancelled() and (error := task.exception()) is not None:
-            # The record was not possible; the lease runs out and the listing is claimed again.
+            # The record was not possible; the lease runs out and the listings are claimed again.
             log.warning("push was not recorded", error=repr(error)[:300])
 
     async def _pause(self) -> None:

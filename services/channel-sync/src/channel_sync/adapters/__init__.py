@@ -2,30 +2,65 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import ClassVar, Protocol
 
+from channel_sync.adapters.channex import Channex
 from channel_sync.adapters.generic_json import GenericJson
-from channel_sync.domain.pushes import ChannelAnswer, ClaimedListing, OutboundRequest, Outcome
+from channel_sync.domain.ari import (
+    ChannelTarget,
+    FeedItem,
+    FeedPage,
+    ItemOutcome,
+    Limits,
+    PushItem,
+    PushRequest,
+)
+from channel_sync.domain.pushes import ChannelAnswer, OutboundRequest
 from channel_sync.domain.revisions import ParsedRevision
-from rules.calendar import NightRun
 
 
 class Adapter(Protocol):
-    """One channel protocol."""
+    """One channel protocol: what every channel can do."""
 
-    def parse(self, body: bytes) -> ParsedRevision:
+    name: ClassVar[str]
+    limits: ClassVar[Limits]
+
+    def parse(self, raw: bytes) -> ParsedRevision:
         """Read one revision; raises `UnparseableRevision`."""
 
-    def without_guest(self, body: bytes) -> bytes:
+    def without_guest(self, raw: bytes) -> bytes:
         """The same revision without who the guest is; nothing of bytes that cannot be read."""
 
-    def push_request(
-        self, listing: ClaimedListing, secret: str, version: int, runs: Sequence[NightRun], now: datetime
-    ) -> OutboundRequest:
-        """The request that tells the channel all these nights of a listing, as of an inventory version."""
+    def push_requests(self, target: ChannelTarget, items: Sequence[PushItem], now: datetime) -> tuple[PushRequest, ...]:
+        """The calls that tell a channel these nights; those that cover one listing in the order they are sent in."""
 
-    def outcome(self, answer: ChannelAnswer, version: int, runs: Sequence[NightRun], now: datetime) -> Outcome:
-        """What the channel's answer to that request means."""
+    def push_outcome(self, request: PushRequest, answer: ChannelAnswer, now: datetime) -> tuple[ItemOutcome, ...]:
+        """What the channel's answer to a call means for each listing it covers."""
+
+    def test_request(self, target: ChannelTarget, now: datetime) -> OutboundRequest:
+        """The smallest call that needs address and secret to be right, and changes nothing."""
+
+    def test_error(self, answer: ChannelAnswer) -> str | None:
+        """Why the connection does not work, from the answer to that call; None when it does."""
 
 
-ADAPTERS: Mapping[str, Adapter] = {"generic-json": GenericJson()}
+class FeedAdapter(Adapter, Protocol):
+    """A channel that is asked for its revisions."""
+
+    acks_per_call: ClassVar[int]
+
+    def feed_request(self, target: ChannelTarget, cursor: str | None) -> OutboundRequest:
+        """The next page of the feed."""
+
+    def feed_page(self, answer: ChannelAnswer) -> FeedPage:
+        """What a page holds; raises `FeedUnreadable`."""
+
+    def ack_request(self, target: ChannelTarget, items: Sequence[FeedItem]) -> OutboundRequest | None:
+        """The call that says that these revisions are stored, at most `acks_per_call`; None where none is needed."""
+
+    def acked(self, answer: ChannelAnswer) -> bool:
+        """Whether the channel took note."""
+
+
+FEEDS: Mapping[str, FeedAdapter] = {adapter.name: adapter for adapter in (Channex(),)}
+ADAPTERS: Mapping[str, Adapter] = {GenericJson.name: GenericJson(), **FEEDS}

@@ -5,9 +5,8 @@ The connection's address is the API's base (".../api/v1"), its secret the API ke
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime, timedelta
-from http import HTTPStatus
 from itertools import groupby
 from typing import Any, ClassVar
 from urllib.parse import quote, urlencode
@@ -25,7 +24,7 @@ from channel_sync.domain.ari import (
     ValueRun,
 )
 from channel_sync.domain.errors import FeedUnreadable
-from channel_sync.domain.pushes import ChannelAnswer, OutboundRequest, OutcomeKind
+from channel_sync.domain.pushes import ERROR_CLASSES, ChannelAnswer, OutboundRequest, OutcomeKind
 from channel_sync.domain.revisions import ParsedRevision
 
 ONE_NIGHT = timedelta(days=1)
@@ -41,12 +40,6 @@ WARNED_FIELDS = frozenset(
         *("property_id", "room_type_id", "rate_plan_id"),
     )
 )
-ERROR_CLASSES: Mapping[int, str] = {
-    HTTPStatus.TOO_MANY_REQUESTS: "rate_limited",
-    HTTPStatus.UNAUTHORIZED: "unauthorized",
-    HTTPStatus.FORBIDDEN: "unauthorized",
-}
-
 Span = tuple[date, date]
 
 
@@ -68,9 +61,7 @@ class Channex:
         message = object_of(raw)
         return b"" if message is None else json.dumps(stripped(message)).encode()
 
-    def push_requests(
-        self, target: ChannelTarget, items: Sequence[PushItem], version: int, now: datetime
-    ) -> tuple[PushRequest, ...]:
+    def push_requests(self, target: ChannelTarget, items: Sequence[PushItem], now: datetime) -> tuple[PushRequest, ...]:
         """At most one call for availability and one for restrictions per property of Channex and 50 listings.
 
         Availability goes first where it closes nights; where it only opens some, their price and rules go first. An
@@ -96,7 +87,7 @@ class Channex:
         warnings = _warnings(object_of(answer.body) or {})
         return tuple(_item_outcome(item, request.request.url, warnings) for item in request.covers)
 
-    def test_request(self, target: ChannelTarget) -> OutboundRequest:
+    def test_request(self, target: ChannelTarget, now: datetime) -> OutboundRequest:
         """Asks for one property: the smallest thing that needs the key."""
         return _request(target, "/properties?" + urlencode({"pagination[limit]": 1}), None, "GET")
 
@@ -163,7 +154,8 @@ def _call(
     target: ChannelTarget, path: str, items: Sequence[PushItem], values_of: Callable[[PushItem], list[dict[str, Any]]]
 ) -> PushRequest:
     values = [value for item in items for value in values_of(item)]
-    return PushRequest(_request(target, path, {"values": values}, "POST"), tuple(items))
+    bucket = f"{path}/{_property_id(items[0])}" if items else ""
+    return PushRequest(_request(target, path, {"values": values}, "POST"), tuple(items), bucket)
 
 
 def _availability_values(item: PushItem) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ Called by service and by every adapter. Runs are half-open `[start, end)`; the r
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -12,7 +12,7 @@ from uuid import UUID
 from channel_sync.domain.pushes import OutboundRequest, OutcomeKind
 
 ONE_NIGHT = timedelta(days=1)
-WORST_FIRST = (OutcomeKind.UNKNOWN, OutcomeKind.REFUSED, OutcomeKind.NOT_SENT)
+WORST_FIRST = (OutcomeKind.UNKNOWN, OutcomeKind.REFUSED, OutcomeKind.NOT_SENT, OutcomeKind.DEFERRED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,12 @@ class Limits:
     max_days: int
     request_timeout_s: float
 
+    def with_settings(self, settings: Mapping[str, Any]) -> "Limits":
+        """The same with what a connection's settings say otherwise, as calls it was granted."""
+        names = ("calls_per_minute_per_property", "calls_per_minute")
+        own = {name: settings[name] for name in names if isinstance(settings.get(name), int) and settings[name] > 0}
+        return replace(self, **own) if own else self
+
 
 @dataclass(frozen=True, slots=True)
 class ChannelTarget:
@@ -66,9 +72,10 @@ class ChannelTarget:
 
 @dataclass(frozen=True, slots=True)
 class PushItem:
-    """The nights of one listing that a channel is to be told."""
+    """The nights of one listing that a channel is to be told, as of an inventory version of its property."""
 
     listing_id: UUID
+    version: int
     ota_listing_id: str
     ota_rate_plan_id: str | None
     currency: str
@@ -79,12 +86,15 @@ class PushItem:
 class PushRequest:
     """One HTTP call, and the listings and nights it tells of.
 
-    A channel may take availability and restrictions in separate calls: then several requests cover the same nights,
-    and only `together` says what the channel holds.
+    `bucket` names what the channel counts the call against where it limits the calls of each property. Calls that
+    cover the same listing are sent in their order, the next one once the last was answered. A channel may take
+    availability and restrictions in separate calls: then several requests cover the same nights, and only `together`
+    says what the channel holds.
     """
 
     request: OutboundRequest
     covers: tuple[PushItem, ...]
+    bucket: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +137,40 @@ def value_runs(nights: Sequence[NightValues], first: date) -> tuple[ValueRun, ..
     return _compressed((first + timedelta(days=offset), values) for offset, values in enumerate(nights))
 
 
+def joined(runs: Iterable[ValueRun]) -> tuple[ValueRun, ...]:
+    """The same nights in as few runs as possible, from runs in order."""
+    found: list[ValueRun] = []
+    for run in runs:
+        if found and found[-1].end == run.start and found[-1].values == run.values:
+            found[-1] = ValueRun(found[-1].start, run.end, run.values)
+        else:
+            found.append(run)
+    return tuple(found)
+
+
+def clipped(runs: Sequence[ValueRun], days: int) -> tuple[ValueRun, ...]:
+    """The first `days` nights of runs without gaps."""
+    end = runs[0].start + timedelta(days=days)
+    return tuple(ValueRun(run.start, min(run.end, end), run.values) for run in runs if run.start < end)
+
+
 def differences(accepted: Sequence[ValueRun], wanted: Sequence[ValueRun]) -> tuple[ValueRun, ...]:
     """The nights of `wanted` whose values are not those accepted, or of which nothing is known; as few runs as
     possible. Nights that only `accepted` has (they are past) are not spoken of."""
     known = dict(_nights(accepted))
     return _compressed((night, values) for night, values in _nights(wanted) if known.get(night) != values)
+
+
+def accepted_after(
+    accepted: Sequence[ValueRun], told: Sequence[ValueRun], outcome: ItemOutcome, today: date
+) -> tuple[ValueRun, ...]:
+    """What a channel holds from `today` on, after it was told something of nights: those it accepted, and of the others
+    only the nights it was not told of; what it holds of the rest is not known any more."""
+    held = dict(_nights(accepted))
+    for night, _ in _nights(told):
+        held.pop(night, None)
+    held.update(_nights(outcome.runs))
+    return _compressed((night, held[night]) for night in sorted(held) if night >= today)
 
 
 def together(outcomes: Sequence[ItemOutcome]) -> ItemOutcome:
@@ -168,10 +207,4 @@ def _nights(runs: Iterable[ValueRun]) -> Iterator[tuple[date, NightValues]]:
 
 def _compressed(nights: Iterable[tuple[date, NightValues]]) -> tuple[ValueRun, ...]:
     """Runs of neighbouring nights with equal values, from nights in order."""
-    runs: list[ValueRun] = []
-    for night, values in nights:
-        if runs and runs[-1].end == night and runs[-1].values == values:
-            runs[-1] = ValueRun(runs[-1].start, night + ONE_NIGHT, values)
-        else:
-            runs.append(ValueRun(night, night + ONE_NIGHT, values))
-    return tuple(runs)
+    return joined(ValueRun(night, night + ONE_NIGHT, values) for night, values in nights)

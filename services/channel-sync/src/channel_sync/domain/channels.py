@@ -1,9 +1,11 @@
-"""Owns what connections, listings and operations are; made by repository, used by service and api."""
+"""Owns what connections and listings are; made by repository, used by service and api."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
+
+from channel_sync.domain.night_values import NO_OVERRIDES, ListingOverrides
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +17,26 @@ class NewConnection:
     endpoint_url: str
     settings: dict[str, Any]
     secret: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionChange:
+    """What is to be changed of a connection; None is left as it is."""
+
+    name: str | None
+    endpoint_url: str | None
+    settings: dict[str, Any] | None
+    enabled: bool | None
+    secret: str | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionTest:
+    """What a real call to the channel came to: `status` None when it did not answer, `error` None when all is well."""
+
+    status: int | None
+    error: str | None
+    duration_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +71,7 @@ class NewListing:
     property_id: UUID
     ota_listing_id: str
     ota_rate_plan_id: str | None
+    overrides: ListingOverrides = NO_OVERRIDES
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,26 +86,7 @@ class Listing:
     stale_since: datetime | None
     pushed_version: int | None
     created_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """One attempt against a channel; attempts of one task share its `task_id`."""
-
-    log_id: UUID
-    connection_id: UUID
-    listing_id: UUID | None
-    batch_id: UUID | None
-    task_id: UUID
-    operation_type: str
-    direction: str
-    status: str
-    inventory_version: int | None
-    error: str | None
-    duration_ms: int | None
-    trace_id: str | None
-    created_at: datetime
-    updated_at: datetime
+    overrides: ListingOverrides
 
 
 def inbound_url(public_url: str, connection_id: UUID) -> str:

@@ -10,12 +10,36 @@ class ConnectionUnknown(Exception):
     """There is no such channel connection."""
 
 
+class ListingUnknown(Exception):
+    """There is no such listing."""
+
+
+class AdapterUnknown(Exception):
+    """There is no such adapter."""
+
+
 class PropertyUnknown(Exception):
     """There is no such property."""
 
 
 class ListingTaken(Exception):
     """This listing of the channel is mapped already."""
+
+
+class BatchUnknown(Exception):
+    """There is no such synchronisation."""
+
+
+class OperationUnknown(Exception):
+    """There is no such operation."""
+
+
+class NothingToRetry(Exception):
+    """This operation cannot be retried: its last attempt did not fail, or its listing is gone."""
+
+
+class ChannelDisabled(Exception):
+    """This connection is disabled: enable it before it is synchronised."""
 
 
 class SignatureInvalid(Exception):

@@ -1,16 +1,21 @@
-"""The statements on `listings`: mapping, marks, leases and what channels accepted; called by service."""
+"""The statements on `listings` as they are mapped and marked stale; called by service."""
 
 from collections.abc import Sequence
-from typing import Any
+from datetime import date, datetime
+from decimal import Decimal
 from uuid import UUID
 
+from channel_sync.domain.batches import ListingStaleness
 from channel_sync.domain.channels import Listing, NewListing
+from channel_sync.domain.night_values import ListingOverrides
 from channel_sync.domain.paging import Position
-from channel_sync.domain.pushes import ClaimedListing
-from channel_sync.repository.rows import affected, position_parameters
-from runtime.postgres import Connection
+from channel_sync.repository.rows import affected, position_parameters, present
+from runtime.postgres import Connection, Row
 
-_LISTING = "id, connection_id, property_id, ota_listing_id, ota_rate_plan_id, stale_since, pushed_version, created_at"
+_LISTING = (
+    "id, connection_id, property_id, ota_listing_id, ota_rate_plan_id, stale_since, pushed_version, created_at, "
+    "markup_percent, close_out, min_stay, max_nights_sold"
+)
 
 
 async def lock_listing(conn: Connection, connection_id: UUID, ota_listing_id: str, *, exclusive: bool) -> None:
@@ -39,8 +44,9 @@ async def insert_listing(
     """Map a listing and make it stale; `ids` are its own and its first task's. None when it is mapped already."""
     row = await conn.fetchrow(
         f"""INSERT INTO listings (id, agency_id, connection_id, property_id, ota_listing_id, ota_rate_plan_id,
-                created_at, dirty_version, stale_since, task_id, traceparent, next_attempt_at)
-            VALUES ($1, $2, $3, $4, $5, $6, suite_now(), $7, suite_now(), $8, $9, suite_now())
+                created_at, dirty_version, stale_since, task_id, traceparent, next_attempt_at,
+                markup_percent, close_out, min_stay, max_nights_sold)
+            VALUES ($1, $2, $3, $4, $5, $6, suite_now(), $7, suite_now(), $8, $9, suite_now(), $10, $11, $12, $13)
             ON CONFLICT ON CONSTRAINT listings_mapped_once DO NOTHING RETURNING {_LISTING}""",  # noqa: S608
         ids[0],
         agency_id,
@@ -51,8 +57,59 @@ async def insert_listing(
         version,
         ids[1],
         traceparent,
+        *overrides_parameters(new.overrides),
     )
-    return Listing(**row) if row is not None else None
+    return listing_of(row) if row is not None else None
+
+
+async def update_overrides(conn: Connection, agency_id: UUID, listing_id: UUID, overrides: ListingOverrides) -> Listing:
+    """Change what a listing tells otherwise, and make it stale; it must exist, locked."""
+    row = await conn.fetchrow(
+        f"""UPDATE listings SET markup_percent = $3, close_out = $4, min_stay = $5, max_nights_sold = $6,
+                stale_since = coalesce(stale_since, suite_now()), closes = true,
+                task_id = CASE WHEN stale_since IS NULL THEN gen_random_uuid() ELSE task_id END,
+                next_attempt_at = CASE WHEN stale_since IS NULL THEN suite_now() ELSE next_attempt_at END
+            WHERE agency_id = $1 AND id = $2 RETURNING {_LISTING}""",  # noqa: S608
+        agency_id,
+        listing_id,
+        *overrides_parameters(overrides),
+    )
+    return listing_of(present(row))
+
+
+async def select_listing(conn: Connection, agency_id: UUID, connection_id: UUID, listing_id: UUID) -> Listing | None:
+    """One listing, locked until the transaction ends."""
+    row = await conn.fetchrow(
+        f"""SELECT {_LISTING} FROM listings
+            WHERE agency_id = $1 AND connection_id = $2 AND id = $3 FOR UPDATE""",  # noqa: S608
+        agency_id,
+        connection_id,
+        listing_id,
+    )
+    return listing_of(row) if row is not None else None
+
+
+async def delete_listing(conn: Connection, agency_id: UUID, listing_id: UUID) -> None:
+    """Unmap a listing; what was pushed of it stays in the history."""
+    await conn.execute("DELETE FROM listings WHERE agency_id = $1 AND id = $2", agency_id, listing_id)
+
+
+async def select_nights_sold(conn: Connection, connection_id: UUID, ota_listing_id: str) -> list[tuple[date, date]]:
+    """The stays that a listing of a channel sold and that were not cancelled, from check-in to check-out."""
+    rows = await conn.fetch(
+        """SELECT check_in, check_out FROM (
+               SELECT DISTINCT ON (ota_reservation_code) ota_listing_id, revision_status, check_in, check_out
+               FROM inbound_revisions
+               WHERE connection_id = $1 AND state = 'applied' AND ota_reservation_code IN (
+                   SELECT ota_reservation_code FROM inbound_revisions
+                   WHERE connection_id = $1 AND ota_listing_id = $2 AND state = 'applied')
+               ORDER BY ota_reservation_code, revision_no DESC
+           ) AS latest
+           WHERE ota_listing_id = $2 AND revision_status <> 'cancelled' AND check_in IS NOT NULL""",
+        connection_id,
+        ota_listing_id,
+    )
+    return [(row["check_in"], row["check_out"]) for row in rows]
 
 
 async def select_listings(
@@ -69,13 +126,16 @@ async def select_listings(
         *position_parameters(after),
         limit,
     )
-    return [Listing(**row) for row in rows]
+    return [listing_of(row) for row in rows]
 
 
 _MARK = """
 UPDATE listings SET
     dirty_version = $3,
-    next_attempt_at = CASE WHEN stale_since IS NULL THEN suite_now() ELSE next_attempt_at END,
+    changed_at = CASE WHEN stale_since IS NULL THEN least($7, suite_now()) ELSE coalesce(changed_at, $7) END,
+    next_attempt_at = CASE WHEN stale_since IS NULL
+        THEN greatest(suite_now(), accepted_at + make_interval(secs => $6)) ELSE next_attempt_at END,
+    closes = $5 OR (closes AND stale_since IS NOT NULL),
     task_id = CASE WHEN stale_since IS NULL THEN gen_random_uuid() ELSE task_id END,
     stale_since = coalesce(stale_since, suite_now()),
     traceparent = coalesce($4, traceparent)
@@ -87,19 +147,31 @@ WHERE id IN (
 
 
 async def mark_listings_stale(
-    conn: Connection, agency_id: UUID, property_id: UUID, version: int, traceparent: str | None
+    conn: Connection,
+    agency_id: UUID,
+    property_id: UUID,
+    version: int,
+    *,
+    traceparent: str | None,
+    closes: bool,
+    changed_at: datetime | None,
+    gather_s: float,
 ) -> int:
     """Make the property's listings stale at a version; the number marked.
 
     A version we heard of, or one the channel accepted already (pushes send the ledger's state of their own moment),
-    marks nothing. A pause before the next attempt is kept.
+    marks nothing. A pause before the next attempt is kept. A listing that was pushed a moment ago waits until
+    `gather_s` after that, so that a burst of changes makes few calls. `closes` says that nights may have been taken,
+    `changed_at` when the change was committed, None when that is not known.
     """
-    return affected(await conn.execute(_MARK, agency_id, property_id, version, traceparent))
+    return affected(
+        await conn.execute(_MARK, agency_id, property_id, version, traceparent, closes, gather_s, changed_at)
+    )
 
 
 _MARK_OLD = """
 UPDATE listings SET next_attempt_at = suite_now(), task_id = gen_random_uuid(), stale_since = suite_now(),
-    traceparent = NULL
+    traceparent = NULL, closes = false, changed_at = NULL
 WHERE id IN (
     SELECT id FROM listings WHERE stale_since IS NULL AND accepted_at < suite_now() - make_interval(hours => $1)
     ORDER BY accepted_at LIMIT $2 FOR UPDATE SKIP LOCKED
@@ -111,96 +183,95 @@ async def mark_old_listings_stale(conn: Connection, hours: int, limit: int) -> i
     return affected(await conn.execute(_MARK_OLD, hours, limit))
 
 
-# A lease that ran out says that a push may have been sent and nobody recorded it: what the channel holds is unknown.
-_CLAIM = """
-WITH due AS (
-    SELECT listings.id FROM listings JOIN connections ON connections.id = listings.connection_id
-    WHERE listings.stale_since IS NOT NULL AND listings.next_attempt_at <= suite_now()
-      AND (listings.lease_expires_at IS NULL OR listings.lease_expires_at <= suite_now()) AND connections.enabled
-    ORDER BY listings.next_attempt_at LIMIT $1
-    FOR UPDATE OF listings SKIP LOCKED
-)
+_ASK = """
 UPDATE listings SET
-    lease_owner = $2,
-    lease_epoch = lease_epoch + 1,
-    lease_expires_at = suite_now() + make_interval(secs => $3),
-    pushed_version = CASE WHEN lease_owner IS NULL THEN pushed_version END,
-    last_accepted = CASE WHEN lease_owner IS NULL THEN last_accepted END,
-    unsettled_until = CASE WHEN lease_owner IS NULL THEN unsettled_until
-                           ELSE suite_now() + make_interval(secs => $4) END
-FROM due, connections
-WHERE listings.id = due.id AND connections.id = listings.connection_id
-RETURNING listings.id AS listing_id, listings.agency_id, listings.connection_id, listings.property_id,
-    listings.ota_listing_id, connections.adapter, connections.endpoint_url, connections.sealed_secret,
-    listings.dirty_version, listings.sent_version, listings.attempts, listings.task_id, listings.lease_epoch,
-    listings.traceparent, suite_now() AS claimed_at"""
+    stale_since = coalesce(stale_since, suite_now()), next_attempt_at = suite_now(),
+    task_id = $4, batch_id = $3, asked_for = $5,
+    pushed_version = NULL, last_accepted = NULL, closes = true, traceparent = $6
+WHERE id = $1 AND agency_id = $2"""
 
 
-async def claim_listings(
-    conn: Connection, limit: int, owner: str, lease_s: float, settle_s: float
-) -> list[ClaimedListing]:
-    """Lease up to `limit` stale listings that are due, longest due first; each claim takes the next epoch."""
-    rows = await conn.fetch(_CLAIM, limit, owner, lease_s, settle_s)
-    return [ClaimedListing(**row) for row in rows]
-
-
-# Stale until nothing newer was heard of, and this push began when no request with an unknown outcome could still take
-# effect after it.
-_ACCEPTED = """
-UPDATE listings SET
-    lease_owner = NULL, lease_expires_at = NULL, attempts = 0,
-    sent_version = greatest(sent_version, $3), pushed_version = $3, last_accepted = $4, accepted_at = suite_now(),
-    stale_since = CASE WHEN dirty_version <= $3 AND coalesce(unsettled_until <= $5, true) THEN NULL
-                       ELSE stale_since END,
-    next_attempt_at = CASE WHEN dirty_version <= $3 THEN coalesce(unsettled_until, suite_now()) ELSE suite_now() END,
-    unsettled_until = CASE WHEN unsettled_until > $5 THEN unsettled_until END
-WHERE id = $1 AND lease_epoch = $2"""
-
-
-async def update_listing_accepted(
-    conn: Connection, claimed: ClaimedListing, version: int, nights: Sequence[dict[str, Any]]
-) -> bool:
-    """The channel accepted these nights; False when the lease was lost, and then nothing was changed."""
-    arguments = (claimed.listing_id, claimed.lease_epoch, version, nights, claimed.claimed_at)
-    return affected(await conn.execute(_ACCEPTED, *arguments)) == 1
-
-
-_FAILED = """
-UPDATE listings SET
-    lease_owner = NULL, lease_expires_at = NULL, attempts = attempts + 1,
-    sent_version = greatest(sent_version, $3),
-    next_attempt_at = suite_now() + make_interval(secs => $4),
-    pushed_version = CASE WHEN $5 THEN NULL ELSE pushed_version END,
-    last_accepted = CASE WHEN $5 THEN NULL ELSE last_accepted END,
-    unsettled_until = CASE WHEN $5 THEN suite_now() + make_interval(secs => $6) ELSE unsettled_until END
-WHERE id = $1 AND lease_epoch = $2"""
-
-
-async def update_listing_failed(
+async def ask_for_push(
     conn: Connection,
-    claimed: ClaimedListing,
+    agency_id: UUID,
+    listing_id: UUID,
     *,
-    sent_version: int,
-    pause_s: float,
-    is_unknown: bool,
-    settle_s: float,
-) -> bool:
-    """The push failed; with `is_unknown` the channel may hold it or not. False when the lease was lost."""
-    arguments = (claimed.listing_id, claimed.lease_epoch, sent_version, pause_s, is_unknown, settle_s)
-    return affected(await conn.execute(_FAILED, *arguments)) == 1
+    batch_id: UUID,
+    task_id: UUID,
+    operation_types: Sequence[str],
+    traceparent: str | None,
+) -> None:
+    """Have all nights of a listing told again as part of a batch, whatever the channel holds."""
+    await conn.execute(_ASK, listing_id, agency_id, batch_id, task_id, list(operation_types), traceparent)
 
 
-_VOID = """
-UPDATE listings SET
-    pushed_version = NULL, last_accepted = NULL,
-    sent_version = greatest(sent_version, $2),
-    unsettled_until = suite_now() + make_interval(secs => $3),
-    next_attempt_at = CASE WHEN stale_since IS NULL THEN suite_now() ELSE next_attempt_at END,
-    task_id = CASE WHEN stale_since IS NULL THEN gen_random_uuid() ELSE task_id END,
-    stale_since = coalesce(stale_since, suite_now())
-WHERE id = $1"""
+async def select_all_listings(conn: Connection, agency_id: UUID, connection_id: UUID) -> list[Listing]:
+    """Every listing of a connection, by its id."""
+    rows = await conn.fetch(
+        f"SELECT {_LISTING} FROM listings WHERE agency_id = $1 AND connection_id = $2 ORDER BY id",  # noqa: S608
+        agency_id,
+        connection_id,
+    )
+    return [listing_of(row) for row in rows]
 
 
-async def void_listing(conn: Connection, listing_id: UUID, sent_version: int, settle_s: float) -> None:
-    """A push was sent without a valid lease: what the channel holds is unknown, all is sent again."""
-    await conn.execute(_VOID, listing_id, sent_version, settle_s)
+async def make_due(conn: Connection, agency_id: UUID, listing_id: UUID) -> bool:
+    """Try a stale listing again at once, whatever pause it is in; False when nothing is left to be told."""
+    changed = await conn.execute(
+        """UPDATE listings SET next_attempt_at = suite_now()
+           WHERE agency_id = $1 AND id = $2 AND stale_since IS NOT NULL""",
+        agency_id,
+        listing_id,
+    )
+    return affected(changed) == 1
+
+
+async def make_all_due(conn: Connection, agency_id: UUID, connection_id: UUID) -> None:
+    """Try all stale listings of a connection again at once, whatever pause they are in."""
+    await conn.execute(
+        """UPDATE listings SET next_attempt_at = suite_now()
+           WHERE agency_id = $1 AND connection_id = $2 AND stale_since IS NOT NULL""",
+        agency_id,
+        connection_id,
+    )
+
+
+_STALENESS = """
+SELECT listings.id AS listing_id, property_id, ota_listing_id, stale_since, attempts,
+    (extract(epoch FROM suite_now() - coalesce(changed_at, stale_since)) * 1000)::bigint AS age_ms,
+    CASE WHEN attempts > 0 THEN (
+        SELECT error FROM sync_operations WHERE sync_operations.listing_id = listings.id
+        ORDER BY created_at DESC LIMIT 1) END AS error
+FROM listings WHERE agency_id = $1 AND connection_id = $2
+ORDER BY stale_since NULLS LAST, listings.id"""
+
+
+async def select_staleness(conn: Connection, agency_id: UUID, connection_id: UUID) -> list[ListingStaleness]:
+    """How far behind a channel is with each listing, the furthest first."""
+    rows = await conn.fetch(_STALENESS, agency_id, connection_id)
+    return [ListingStaleness(**row) for row in rows]
+
+
+def listing_of(row: Row) -> Listing:
+    """A listing from its columns."""
+    return Listing(
+        id=row["id"],
+        connection_id=row["connection_id"],
+        property_id=row["property_id"],
+        ota_listing_id=row["ota_listing_id"],
+        ota_rate_plan_id=row["ota_rate_plan_id"],
+        stale_since=row["stale_since"],
+        pushed_version=row["pushed_version"],
+        created_at=row["created_at"],
+        overrides=overrides_of(row),
+    )
+
+
+def overrides_of(row: Row) -> ListingOverrides:
+    """What a listing tells otherwise, from its columns."""
+    return ListingOverrides(row["markup_percent"], row["close_out"], row["min_stay"], row["max_nights_sold"])
+
+
+def overrides_parameters(overrides: ListingOverrides) -> tuple[Decimal | None, bool, int | None, int | None]:
+    """The same as parameters, in the order of the columns."""
+    return (overrides.markup_percent, overrides.close_out, overrides.min_stay, overrides.max_nights_sold)

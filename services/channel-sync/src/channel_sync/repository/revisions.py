@@ -84,11 +84,11 @@ async def insert_revision(
     inserted = await conn.fetchval(
         """INSERT INTO inbound_revisions (id, agency_id, connection_id, source, raw, received_at, trace_id, revision_id,
                ota_reservation_code, ota_listing_id, published_at, revision_no, property_id, state, reason,
-               handed_over_at)
+               handed_over_at, revision_status, check_in, check_out)
            VALUES ($1, $2, $3, $4, $5, suite_now(), $6, $7, $8, $9, $10, $11, $12,
                CASE WHEN $12::uuid IS NULL THEN 'unmapped' ELSE 'published' END,
                CASE WHEN $12::uuid IS NULL THEN 'no listing of this connection is mapped to it' END,
-               CASE WHEN $12::uuid IS NOT NULL THEN suite_now() END)
+               CASE WHEN $12::uuid IS NOT NULL THEN suite_now() END, $13, $14, $15)
            ON CONFLICT ON CONSTRAINT inbound_revisions_once DO NOTHING RETURNING true""",
         log_id,
         door.agency_id,
@@ -102,6 +102,9 @@ async def insert_revision(
         revision.published_at,
         revision_no,
         property_id,
+        revision.status,
+        revision.check_in,
+        revision.check_out,
     )
     return inserted is True
 

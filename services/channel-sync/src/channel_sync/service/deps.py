@@ -3,40 +3,52 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from cryptography.fernet import Fernet
+from cryptography.fernet import Fernet, MultiFernet
 
 from channel_sync.adapters import Adapter
-from channel_sync.clients import BookingClient, ChannelClient
+from channel_sync.clients.booking import BookingClient
+from channel_sync.clients.channels import ChannelClient
+from channel_sync.service.ledger_reads import LedgerReads
 from runtime.postgres import Pool
 
 
 class Cipher:
-    """Encrypts what must not lie readable in the database; the key is a Fernet key."""
+    """Encrypts what must not lie readable in the database; the keys are Fernet keys, the first one seals."""
 
-    def __init__(self, key: str) -> None:
-        self._fernet = Fernet(key)
+    def __init__(self, keys: str) -> None:
+        self._fernet = MultiFernet([Fernet(key.strip()) for key in keys.split(",")])
 
     def seal(self, text: str) -> bytes:
         """The text encrypted and authenticated; ASCII."""
         return self._fernet.encrypt(text.encode())
 
     def open(self, sealed: bytes) -> str:
-        """The text again; raises `cryptography.fernet.InvalidToken` when another key sealed it."""
+        """The text again; raises `cryptography.fernet.InvalidToken` when none of the keys sealed it."""
         return self._fernet.decrypt(sealed).decode()
+
+    def rotate(self, sealed: bytes) -> bytes:
+        """The same text sealed with the first key."""
+        return self._fernet.rotate(sealed)
 
 
 @dataclass(frozen=True, slots=True)
 class PushLimits:
-    """Days pushed from a property's local today on; seconds a push and its outcome may take.
+    """How pushes are bounded; times in seconds.
 
-    `timeout_s` bounds a request to a channel, `lease_s` a whole push; for `settle_s` after a request without an answer
-    the channel may still act on it.
+    `timeout_s` bounds a request to a channel, `lease_s` a whole push of up to `listings_at_once` listings; for
+    `settle_s` after a request without an answer the channel may still act on it. What changes within `gather_s` after
+    a push is told together; pushes that begin within `batch_window_s` are one batch. After `breaker_failures` calls in
+    a row that found no working channel it is left alone for `breaker_s`.
     """
 
-    horizon_days: int
     timeout_s: float
     settle_s: float
     lease_s: float
+    gather_s: float
+    listings_at_once: int
+    breaker_failures: int
+    breaker_s: float
+    batch_window_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +59,7 @@ class Deps:
     system_pool: Pool
     cipher: Cipher
     booking: BookingClient
+    reads: LedgerReads
     channels: ChannelClient
     adapters: Mapping[str, Adapter]
     partitions: int

@@ -74,6 +74,15 @@ STATUS = Query(
 CONFLICT_STATE = Query("state", {"type": "string", "enum": ["open", "closed"]}, "Only open or only closed ones.")
 CONNECTION_ID = Query("connection_id", UUID_TEXT, "Only of this connection.")
 REVISION_STATE = Query("state", {"type": "string", "maxLength": 40}, "Only in this state, such as `applied`.")
+BATCH_STATUS = Query(
+    "status",
+    {"type": "string", "enum": ["any", "running", "failed", "success"], "default": "any"},
+    "Only those that stand like this.",
+)
+OLDER_THAN_DAYS = Query(
+    "older_than_days", {"type": "integer", "minimum": 1, "maximum": 3650, "default": 30}, "Only older ones."
+)
+DRY_RUN = Query("dry_run", {"type": "boolean", "default": False}, "Change nothing, only say what would be done.")
 BOOKING_FILTERS = (
     PROPERTY_ID,
     Query("guest_id", UUID_TEXT, "Only of this guest."),

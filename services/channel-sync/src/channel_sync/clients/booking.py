@@ -1,25 +1,16 @@
-"""Owns HTTP to others: booking's internal state, and the channels; called by service."""
+"""Owns HTTP to booking's internal routes; called by service."""
 
 from uuid import UUID
 
-import aiohttp
-
-from channel_sync.domain.pushes import ChannelAnswer, OutboundRequest, PropertyCalendar
+from channel_sync.domain.night_values import PropertyCalendar
+from contracts import values
 from contracts.booking_http_v1 import PropertyState
 from contracts.values import InventoryRange
 from rules.calendar import StoredRange
+from rules.quotes import DatedRate, Rates
+from rules.stay_rules import DatedStayRule, StayRule, StayRules
 from runtime.http_client import HttpClient, UpstreamUnavailable
 from runtime.tokens import issue_service_token
-
-NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
-
-
-class ChannelUnreachable(Exception):
-    """The channel could not be connected to: nothing was sent."""
-
-
-class ChannelSilent(Exception):
-    """The channel did not answer a request that may have reached it: what it did is unknown."""
 
 
 class BookingClient:
@@ -42,34 +33,45 @@ class BookingClient:
         return _calendar(PropertyState.model_validate_json(answer.body))
 
 
-class ChannelClient:
-    """Sends requests to channels, anywhere."""
-
-    def __init__(self, http: HttpClient) -> None:
-        self._http = http
-
-    async def send(self, request: OutboundRequest) -> ChannelAnswer:
-        """POST it once; raises `ChannelUnreachable` or `ChannelSilent`. Redirects are answers, not followed."""
-        try:
-            answer = await self._http.request("POST", request.url, headers=request.headers, body=request.body)
-        except UpstreamUnavailable as error:
-            if isinstance(error.__cause__, NEVER_SENT):
-                raise ChannelUnreachable(f"the channel cannot be reached: {type(error.__cause__).__name__}") from error
-            raise ChannelSilent("the channel did not answer: what it did is unknown") from error
-        return ChannelAnswer(answer.status, answer.headers, answer.body)
-
-
 def _calendar(answer: PropertyState) -> PropertyCalendar:
-    state = answer.state
+    state, profile = answer.state, answer.state.profile
     return PropertyCalendar(
         property_id=state.property_id,
         agency_id=state.agency_id,
         inventory_version=state.inventory_version,
         gone=state.gone,
-        time_zone=state.profile.time_zone,
-        preparation_days=state.profile.preparation_days,
+        active=profile.active,
+        time_zone=profile.time_zone,
+        currency=profile.currency,
+        preparation_days=profile.preparation_days,
+        booking_window_days=profile.booking_window_days,
+        rules=_rules(state.stay_rules),
+        rates=Rates(
+            state.rates.default_minor,
+            state.rates.weekday_minor,
+            tuple(DatedRate(entry.start_date, entry.end_date, entry.rate_minor) for entry in state.rates.dated),
+        ),
         ranges=tuple(_stored(held) for held in state.ranges),
         as_of=answer.as_of,
+    )
+
+
+def _rules(found: values.StayRules) -> StayRules:
+    return StayRules(
+        _rule(found.default),
+        {day: _rule(rule) for day, rule in found.weekday.items()},
+        tuple(DatedStayRule(entry.start_date, entry.end_date, _rule(entry)) for entry in found.dated),
+    )
+
+
+def _rule(found: values.StayRule) -> StayRule:
+    return StayRule(
+        found.min_stay_arrival,
+        found.min_stay_through,
+        found.max_stay,
+        found.closed_to_arrival,
+        found.closed_to_departure,
+        found.stop_sell,
     )
 
 
