@@ -8,6 +8,15 @@ CREATE FUNCTION public.suite_now() RETURNS timestamp with time zone
     LANGUAGE sql STABLE
     AS $$SELECT now()$$;
 
+CREATE TABLE public.call_budgets (
+    agency_id uuid NOT NULL,
+    connection_id uuid NOT NULL,
+    bucket text NOT NULL,
+    full_at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE ONLY public.call_budgets FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.connections (
     id uuid NOT NULL,
     agency_id uuid NOT NULL,
@@ -18,7 +27,10 @@ CREATE TABLE public.connections (
     settings jsonb NOT NULL,
     enabled boolean DEFAULT true NOT NULL,
     created_at timestamp with time zone NOT NULL,
-    updated_at timestamp with time zone NOT NULL
+    updated_at timestamp with time zone NOT NULL,
+    failures integer DEFAULT 0 NOT NULL,
+    open_until timestamp with time zone,
+    deleted_at timestamp with time zone
 );
 
 ALTER TABLE ONLY public.connections FORCE ROW LEVEL SECURITY;
@@ -64,7 +76,11 @@ CREATE TABLE public.inbound_revisions (
     handed_over_at timestamp with time zone,
     reservation_id uuid,
     settled_at timestamp with time zone,
+    revision_status text,
+    check_in date,
+    check_out date,
     CONSTRAINT inbound_revisions_check CHECK (((state <> 'published'::text) OR ((property_id IS NOT NULL) AND (handed_over_at IS NOT NULL)))),
+    CONSTRAINT inbound_revisions_revision_status_check CHECK ((revision_status = ANY (ARRAY['new'::text, 'modified'::text, 'cancelled'::text]))),
     CONSTRAINT inbound_revisions_source_check CHECK ((source = ANY (ARRAY['webhook'::text, 'kafka'::text]))),
     CONSTRAINT inbound_revisions_state_check CHECK ((state = ANY (ARRAY['published'::text, 'applied'::text, 'duplicate'::text, 'superseded'::text, 'parked'::text, 'unmapped'::text, 'unparseable'::text, 'echo'::text, 'dead_lettered'::text])))
 );
@@ -99,8 +115,19 @@ CREATE TABLE public.listings (
     last_accepted jsonb,
     accepted_at timestamp with time zone,
     unsettled_until timestamp with time zone,
+    closes boolean DEFAULT true NOT NULL,
+    markup_percent numeric(6,2),
+    close_out boolean DEFAULT false NOT NULL,
+    min_stay integer,
+    max_nights_sold integer,
+    batch_id uuid,
+    asked_for text[] DEFAULT '{}'::text[] NOT NULL,
+    changed_at timestamp with time zone,
     CONSTRAINT listings_check CHECK (((stale_since IS NULL) OR (task_id IS NOT NULL))),
-    CONSTRAINT listings_check1 CHECK (((lease_owner IS NULL) = (lease_expires_at IS NULL)))
+    CONSTRAINT listings_check1 CHECK (((lease_owner IS NULL) = (lease_expires_at IS NULL))),
+    CONSTRAINT listings_markup_percent_check CHECK ((markup_percent > ('-100'::integer)::numeric)),
+    CONSTRAINT listings_max_nights_sold_check CHECK ((max_nights_sold >= 0)),
+    CONSTRAINT listings_min_stay_check CHECK ((min_stay >= 1))
 );
 
 ALTER TABLE ONLY public.listings FORCE ROW LEVEL SECURITY;
@@ -148,6 +175,20 @@ CREATE TABLE public.schema_migrations (
     applied_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
+CREATE TABLE public.sync_batches (
+    id uuid NOT NULL,
+    agency_id uuid NOT NULL,
+    connection_id uuid NOT NULL,
+    sync_type text NOT NULL,
+    batch_status text NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    CONSTRAINT sync_batches_batch_status_check CHECK ((batch_status = ANY (ARRAY['running'::text, 'success'::text, 'failed'::text]))),
+    CONSTRAINT sync_batches_sync_type_check CHECK ((sync_type = ANY (ARRAY['full'::text, 'availability'::text, 'pricing'::text, 'bookings'::text, 'changes'::text])))
+);
+
+ALTER TABLE ONLY public.sync_batches FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.sync_operations (
     log_id uuid NOT NULL,
     agency_id uuid NOT NULL,
@@ -164,12 +205,19 @@ CREATE TABLE public.sync_operations (
     trace_id text,
     created_at timestamp with time zone NOT NULL,
     updated_at timestamp with time zone NOT NULL,
+    attempt integer DEFAULT 1 NOT NULL,
+    error_class text,
+    payload_digest text,
+    staleness_ms bigint,
     CONSTRAINT sync_operations_direction_check CHECK ((direction = ANY (ARRAY['inbound'::text, 'outbound'::text]))),
     CONSTRAINT sync_operations_operation_type_check CHECK ((operation_type = ANY (ARRAY['availability_update'::text, 'pricing_update'::text, 'bookings_sync'::text]))),
     CONSTRAINT sync_operations_status_check CHECK ((status = ANY (ARRAY['triggered'::text, 'running'::text, 'success'::text, 'failed'::text])))
 );
 
 ALTER TABLE ONLY public.sync_operations FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE ONLY public.call_budgets
+    ADD CONSTRAINT call_budgets_pkey PRIMARY KEY (connection_id, bucket);
 
 ALTER TABLE ONLY public.connections
     ADD CONSTRAINT connections_of_agency UNIQUE (agency_id, id);
@@ -210,6 +258,9 @@ ALTER TABLE ONLY public.relay_leases
 ALTER TABLE ONLY public.schema_migrations
     ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (set_name, version);
 
+ALTER TABLE ONLY public.sync_batches
+    ADD CONSTRAINT sync_batches_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.sync_operations
     ADD CONSTRAINT sync_operations_pkey PRIMARY KEY (log_id);
 
@@ -229,17 +280,32 @@ CREATE INDEX inbox_processed_at ON public.inbox USING btree (processed_at);
 
 CREATE INDEX listings_clean ON public.listings USING btree (accepted_at) WHERE (stale_since IS NULL);
 
-CREATE INDEX listings_due ON public.listings USING btree (next_attempt_at) WHERE (stale_since IS NOT NULL);
+CREATE INDEX listings_due ON public.listings USING btree (closes DESC, next_attempt_at) WHERE (stale_since IS NOT NULL);
 
 CREATE INDEX listings_newest ON public.listings USING btree (connection_id, created_at DESC, id DESC);
 
 CREATE INDEX listings_of_property ON public.listings USING btree (property_id);
 
+CREATE INDEX listings_stale_of_connection ON public.listings USING btree (connection_id, closes DESC, next_attempt_at) WHERE (stale_since IS NOT NULL);
+
 CREATE INDEX outbox_feed ON public.outbox USING btree (agency_id, xid, id);
 
 CREATE INDEX outbox_unsent ON public.outbox USING btree (shard, id) WHERE (sent_at IS NULL);
 
+CREATE INDEX sync_batches_by_status ON public.sync_batches USING btree (connection_id, batch_status, created_at DESC, id DESC);
+
+CREATE INDEX sync_batches_newest ON public.sync_batches USING btree (connection_id, created_at DESC, id DESC);
+
 CREATE INDEX sync_operations_newest ON public.sync_operations USING btree (connection_id, created_at DESC, log_id DESC);
+
+CREATE INDEX sync_operations_of_batch ON public.sync_operations USING btree (batch_id, task_id, attempt DESC);
+
+CREATE INDEX sync_operations_of_listing ON public.sync_operations USING btree (listing_id, created_at DESC);
+
+CREATE INDEX sync_operations_of_task ON public.sync_operations USING btree (task_id, attempt);
+
+ALTER TABLE ONLY public.call_budgets
+    ADD CONSTRAINT call_budgets_agency_id_connection_id_fkey FOREIGN KEY (agency_id, connection_id) REFERENCES public.connections(agency_id, id);
 
 ALTER TABLE ONLY public.erased_reservations
     ADD CONSTRAINT erased_reservations_agency_id_connection_id_fkey FOREIGN KEY (agency_id, connection_id) REFERENCES public.connections(agency_id, id);
@@ -250,15 +316,19 @@ ALTER TABLE ONLY public.inbound_revisions
 ALTER TABLE ONLY public.listings
     ADD CONSTRAINT listings_agency_id_connection_id_fkey FOREIGN KEY (agency_id, connection_id) REFERENCES public.connections(agency_id, id);
 
+ALTER TABLE ONLY public.sync_batches
+    ADD CONSTRAINT sync_batches_agency_id_connection_id_fkey FOREIGN KEY (agency_id, connection_id) REFERENCES public.connections(agency_id, id);
+
 ALTER TABLE ONLY public.sync_operations
     ADD CONSTRAINT sync_operations_agency_id_connection_id_fkey FOREIGN KEY (agency_id, connection_id) REFERENCES public.connections(agency_id, id);
 
-ALTER TABLE ONLY public.sync_operations
-    ADD CONSTRAINT sync_operations_listing_id_fkey FOREIGN KEY (listing_id) REFERENCES public.listings(id);
+ALTER TABLE public.call_budgets ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.connections ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.erased_reservations ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY every_agency ON public.call_budgets TO channel_sync_system USING (true);
 
 CREATE POLICY every_agency ON public.connections TO channel_sync_system USING (true);
 
@@ -272,6 +342,8 @@ CREATE POLICY every_agency ON public.listings TO channel_sync_system USING (true
 
 CREATE POLICY every_agency ON public.outbox TO channel_sync_system USING (true);
 
+CREATE POLICY every_agency ON public.sync_batches TO channel_sync_system USING (true);
+
 CREATE POLICY every_agency ON public.sync_operations TO channel_sync_system USING (true);
 
 ALTER TABLE public.idempotency_keys ENABLE ROW LEVEL SECURITY;
@@ -281,6 +353,8 @@ ALTER TABLE public.inbound_revisions ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.listings ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.outbox ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY own_agency ON public.call_budgets TO channel_sync_app USING ((agency_id = ( SELECT (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid AS "nullif")));
 
 CREATE POLICY own_agency ON public.connections TO channel_sync_app USING ((agency_id = ( SELECT (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid AS "nullif")));
 
@@ -294,7 +368,11 @@ CREATE POLICY own_agency ON public.listings TO channel_sync_app USING ((agency_i
 
 CREATE POLICY own_agency ON public.outbox TO channel_sync_app USING ((agency_id = (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid));
 
+CREATE POLICY own_agency ON public.sync_batches TO channel_sync_app USING ((agency_id = ( SELECT (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid AS "nullif")));
+
 CREATE POLICY own_agency ON public.sync_operations TO channel_sync_app USING ((agency_id = ( SELECT (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid AS "nullif")));
+
+ALTER TABLE public.sync_batches ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.sync_operations ENABLE ROW LEVEL SECURITY;
 
@@ -302,8 +380,29 @@ REVOKE USAGE ON SCHEMA public FROM PUBLIC;
 GRANT USAGE ON SCHEMA public TO channel_sync_app;
 GRANT USAGE ON SCHEMA public TO channel_sync_system;
 
+GRANT SELECT ON TABLE public.call_budgets TO channel_sync_app;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.call_budgets TO channel_sync_system;
+
 GRANT SELECT,INSERT,UPDATE ON TABLE public.connections TO channel_sync_system;
 GRANT SELECT,INSERT ON TABLE public.connections TO channel_sync_app;
+
+GRANT UPDATE(name) ON TABLE public.connections TO channel_sync_app;
+
+GRANT UPDATE(endpoint_url) ON TABLE public.connections TO channel_sync_app;
+
+GRANT UPDATE(sealed_secret) ON TABLE public.connections TO channel_sync_app;
+
+GRANT UPDATE(settings) ON TABLE public.connections TO channel_sync_app;
+
+GRANT UPDATE(enabled) ON TABLE public.connections TO channel_sync_app;
+
+GRANT UPDATE(updated_at) ON TABLE public.connections TO channel_sync_app;
+
+GRANT UPDATE(failures) ON TABLE public.connections TO channel_sync_app;
+
+GRANT UPDATE(open_until) ON TABLE public.connections TO channel_sync_app;
+
+GRANT UPDATE(deleted_at) ON TABLE public.connections TO channel_sync_app;
 
 GRANT SELECT ON TABLE public.erased_reservations TO channel_sync_app;
 GRANT SELECT,INSERT ON TABLE public.erased_reservations TO channel_sync_system;
@@ -317,12 +416,45 @@ GRANT SELECT,INSERT,UPDATE ON TABLE public.inbound_revisions TO channel_sync_app
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.inbox TO channel_sync_system;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE public.listings TO channel_sync_system;
-GRANT SELECT,INSERT ON TABLE public.listings TO channel_sync_app;
+GRANT SELECT,INSERT,DELETE ON TABLE public.listings TO channel_sync_app;
+
+GRANT UPDATE(stale_since) ON TABLE public.listings TO channel_sync_app;
+
+GRANT UPDATE(task_id) ON TABLE public.listings TO channel_sync_app;
+
+GRANT UPDATE(traceparent) ON TABLE public.listings TO channel_sync_app;
+
+GRANT UPDATE(next_attempt_at) ON TABLE public.listings TO channel_sync_app;
+
+GRANT UPDATE(pushed_version) ON TABLE public.listings TO channel_sync_app;
+
+GRANT UPDATE(last_accepted) ON TABLE public.listings TO channel_sync_app;
+
+GRANT UPDATE(closes) ON TABLE public.listings TO channel_sync_app;
+
+GRANT UPDATE(markup_percent) ON TABLE public.listings TO channel_sync_app;
+
+GRANT UPDATE(close_out) ON TABLE public.listings TO channel_sync_app;
+
+GRANT UPDATE(min_stay) ON TABLE public.listings TO channel_sync_app;
+
+GRANT UPDATE(max_nights_sold) ON TABLE public.listings TO channel_sync_app;
+
+GRANT UPDATE(batch_id) ON TABLE public.listings TO channel_sync_app;
+
+GRANT UPDATE(asked_for) ON TABLE public.listings TO channel_sync_app;
 
 GRANT SELECT,INSERT ON TABLE public.outbox TO channel_sync_app;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.outbox TO channel_sync_system;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.relay_leases TO channel_sync_system;
 
-GRANT SELECT,INSERT,UPDATE ON TABLE public.sync_operations TO channel_sync_system;
-GRANT SELECT ON TABLE public.sync_operations TO channel_sync_app;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.sync_batches TO channel_sync_system;
+GRANT SELECT,INSERT,DELETE ON TABLE public.sync_batches TO channel_sync_app;
+
+GRANT UPDATE(batch_status) ON TABLE public.sync_batches TO channel_sync_app;
+
+GRANT UPDATE(updated_at) ON TABLE public.sync_batches TO channel_sync_app;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.sync_operations TO channel_sync_system;
+GRANT SELECT,INSERT,DELETE ON TABLE public.sync_operations TO channel_sync_app;

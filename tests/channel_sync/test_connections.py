@@ -100,7 +100,8 @@ async def test_an_unmapped_listing_is_told_nothing_and_may_be_mapped_again(liste
     assert (await listed.agency.call(CHANNEL_SYNC, "DELETE", path)).status == 404
     url = f"{listed.agency.suite.url(CHANNEL_SYNC)}/inbound/{listed.connection_id}"
     reply = await listed.ota.send_revision(url, ota_listing_id="L1", check_in=soon, check_out=soon + timedelta(days=1))
-    assert (await listed.agency.settled(reply.body["log_id"]))["state"] == "unmapped"
+    kept = await listed.agency.get(CHANNEL_SYNC, f"/inbound-revisions?connection_id={listed.connection_id}")
+    assert [(one["log_id"], one["state"]) for one in kept["items"]] == [(reply.body["log_id"], "unmapped")]
     await listed.agency.map_listing(listed.connection_id, listed.property_id, "L1")
     await listed.ota.wait_until("L1", soon, "closed")
 

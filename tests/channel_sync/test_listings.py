@@ -87,6 +87,7 @@ async def fail(deps: Deps, claimed: Taken, *, unknown: bool, settle_s: float = 0
     async with transaction(deps.system_pool, None) as conn:
         return await rows.update_listing_not_accepted(
             conn,
+            claimed.claim,
             claimed.listing,
             sent_version=1,
             pause_s=0,
@@ -197,7 +198,9 @@ async def test_after_an_unknown_outcome_the_listing_stays_stale_until_a_push_tha
     assert (row["pushed_version"], row["last_accepted"]) == (None, None)
 
     await accept(deps, await taken(deps, listing), 2)
-    assert (await listing.row(deps))["stale_since"] is not None, "the lost request may still arrive"
+    row = await listing.row(deps)
+    assert row["stale_since"] is not None, "the lost request may still arrive"
+    assert row["last_accepted"] is None, "and undo what was accepted"
     assert await claim(deps, listing) is None
 
     await asyncio.sleep(0.35)
@@ -243,12 +246,12 @@ async def test_what_closes_nights_is_claimed_before_what_opens_them(deps: Deps) 
     agency_id = uuid4()
     connection_id = await connect(deps, agency_id)
     opening, closing = [Mapped(agency_id, await map_listing(deps, agency_id, connection_id, f"L{n}")) for n in (1, 2)]
-    for listing in (opening, closing):
-        await accept(deps, await taken(deps, listing), 1)
+    for claimed in await claim_all(deps):
+        await accept(deps, claimed, 1)
     await outbound.note_change(deps, agency_id, opening.property_id, 2, closes=False)
     await outbound.note_change(deps, agency_id, closing.property_id, 2, closes=True)
-    (claimed,) = [item for item in await claim_all(deps, listings=1) if item.claim.connection.agency_id == agency_id]
-    assert claimed.listing.property_id == closing.property_id
+    (first,) = [item for item in await claim_all(deps, listings=1) if item.claim.connection.agency_id == agency_id]
+    assert first.listing.property_id == closing.property_id
 
 
 async def test_a_listing_that_was_just_pushed_waits_for_more_changes(deps: Deps) -> None:

@@ -21,12 +21,14 @@ async def test_every_table_with_an_agency_has_row_security_even_for_its_owner(da
     finally:
         await connection.close()
     assert [table["relname"] for table in tables] == [
+        "call_budgets",
         "connections",
         "erased_reservations",
         "idempotency_keys",
         "inbound_revisions",
         "listings",
         "outbox",
+        "sync_batches",
         "sync_operations",
     ]
     assert all(table["is_secured"] for table in tables)

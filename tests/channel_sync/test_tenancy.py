@@ -33,9 +33,13 @@ pytestmark = pytest.mark.stack
 AGENCY_TABLES = """
 SELECT relname FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid AND attname = 'agency_id' AND NOT attisdropped
 WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'f') ORDER BY 1"""
-# What the application role may do besides reading: nothing is deleted by it.
-INSERTED = {"connections", "idempotency_keys", "inbound_revisions", "listings", "outbox"}
+# What the application role may do besides reading. Of other tables it may change some columns, never the agency.
+INSERTED = {
+    *("connections", "idempotency_keys", "inbound_revisions", "listings", "outbox"),
+    *("sync_batches", "sync_operations"),
+}
 UPDATED = {"inbound_revisions"}
+DELETED = {"listings", "sync_batches", "sync_operations"}
 # Both agencies use the same, so that nothing but the agency tells their rows apart.
 KEY = {"Idempotency-Key": "one key of two agencies"}
 OTA_LISTING_ID = "L1"
@@ -53,6 +57,14 @@ DOCUMENT = document_of_channel_sync()
 # The webhook is no agency's: it is judged by its signature.
 SIGNED = "POST /inbound/{connection_id}"
 MAP_LISTING = "POST /channel-connections/{connection_id}/listings"
+PATH_IDS = {"connection_id", "listing_id", "batch_id", "log_id"}
+BODIES: dict[str, Any] = {
+    "PATCH /channel-connections/{connection_id}": {"enabled": False},
+    "PATCH /channel-connections/{connection_id}/listings/{listing_id}": {"close_out": True},
+    "POST /channel-connections/{connection_id}/sync": {"sync_type": "full"},
+}
+# The agency's own is found: it is mapped already, and did not fail.
+FOUND_BUT_REFUSED = {MAP_LISTING, "POST /sync-operations/{log_id}/retry"}
 OPERATIONS = {operation.name: operation for operation in operations_of(DOCUMENT)}
 WITH_IDS = [o for o in OPERATIONS.values() if o.parameters("path") and o.name != SIGNED]
 LISTS = [o for o in OPERATIONS.values() if o.method == "GET" and not o.parameters("path")]
@@ -64,7 +76,7 @@ class Tenant:
 
     agency: Agency
     ota: OtaSimulator
-    connection: dict[str, str]
+    connection: dict[str, Any]
     listing: dict[str, str]
     ids: dict[str, str]
 
@@ -88,7 +100,13 @@ async def sell(agency: Agency, ota: OtaSimulator, connection_id: str) -> Reply:
 
 async def seeded(agency: Agency, ota: OtaSimulator, system: Pool) -> Tenant:
     """A channel sold a stay, was told of it, and its guest was erased: all over HTTP."""
-    body = {"name": "Channel", "adapter": "generic-json", "endpoint_url": ota.endpoint_url, "secret": ota.secret}
+    body = {
+        "name": "Channel",
+        "adapter": "generic-json",
+        "endpoint_url": ota.endpoint_url,
+        "secret": ota.secret,
+        "settings": {"calls_per_minute": 6000},
+    }
     connection = await agency.post(CHANNEL_SYNC, "/channel-connections", body, KEY)
     property_id = await agency.new_property()
     wanted = {"property_id": property_id, "ota_listing_id": OTA_LISTING_ID}
@@ -107,11 +125,15 @@ async def seeded(agency: Agency, ota: OtaSimulator, system: Pool) -> Tenant:
         return True if told.get("pushed_version") == version and not told["dirty"] and forgotten else None
 
     await eventually(at_rest, "the channel told everything and the guest forgotten")
+    (batch,) = (await agency.get(CHANNEL_SYNC, f"/channel-connections/{connection['id']}/sync-batches"))["items"]
+    operations = await agency.get(CHANNEL_SYNC, f"/channel-connections/{connection['id']}/operations")
     ids = {
         "connection_id": connection["id"],
+        "batch_id": batch["batch_id"],
         "property_id": property_id,
         "listing_id": listing["id"],
-        "log_id": sold.body["log_id"],
+        "log_id": operations["items"][0]["log_id"],
+        "revision_log_id": sold.body["log_id"],
         "reservation_id": reservation["id"],
     }
     return Tenant(agency, ota, body, wanted, ids)
@@ -215,7 +237,7 @@ async def test_the_application_role_changes_and_deletes_no_row_of_another_agency
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             async with transaction(app, mine) as connection:
                 await connection.execute(f"UPDATE {table} SET agency_id = '{other}'")
-    assert (updated, deleted) == (UPDATED, set())
+    assert (updated, deleted) == (UPDATED, DELETED)
     assert [await stored(system, tables, tenant) for tenant in tenants] == before
 
 
@@ -236,7 +258,7 @@ async def like_one_of(system: Pool, table: str, tenant: Tenant) -> dict[str, Any
     """A row as the agency has one in the table, with identities of its own."""
     query = f"SELECT to_jsonb(t) FROM {table} AS t WHERE agency_id = $1 LIMIT 1"
     row: dict[str, Any] = await system.fetchval(query, tenant.agency.id)
-    own = ("id", "log_id", "key", "ota_listing_id", "ota_reservation_code", "revision_id")
+    own = ("id", "log_id", "key", "bucket", "ota_listing_id", "ota_reservation_code", "revision_id")
     return row | {name: -1 if isinstance(row[name], int) else str(uuid4()) for name in own if name in row}
 
 
@@ -271,7 +293,10 @@ async def test_no_row_of_one_agency_can_hang_on_a_connection_of_another_whoever_
                 await insert(system, None, table, row)
             with pytest.raises(asyncpg.ForeignKeyViolationError):
                 await insert(system, None, table, row | {"connection_id": other.ids["connection_id"]})
-    assert hanging == {"erased_reservations", "inbound_revisions", "listings", "sync_operations"}
+    assert hanging == {
+        *("call_budgets", "erased_reservations", "inbound_revisions", "listings"),
+        *("sync_batches", "sync_operations"),
+    }
 
 
 def without_trace(answer: Answer) -> tuple[int, Any, set[str]]:
@@ -280,8 +305,8 @@ def without_trace(answer: Answer) -> tuple[int, Any, set[str]]:
 
 
 def test_every_id_that_a_public_route_takes_is_tried() -> None:
-    assert {parameter["name"] for o in OPERATIONS.values() for parameter in o.parameters("path")} == {"connection_id"}
-    assert len(WITH_IDS) == 4
+    assert {parameter["name"] for o in OPERATIONS.values() for parameter in o.parameters("path")} == PATH_IDS
+    assert len(WITH_IDS) == 15
     queries = {(o.name, parameter["name"]) for o in OPERATIONS.values() for parameter in o.parameters("query")}
     assert {query for query in queries if query[1].endswith("_id")} == {("GET /inbound-revisions", "connection_id")}
     in_bodies = {
@@ -295,18 +320,21 @@ def test_every_id_that_a_public_route_takes_is_tried() -> None:
 
 
 @pytest.mark.parametrize("operation", WITH_IDS, ids=lambda operation: operation.name)
-async def test_a_foreign_connection_and_a_missing_one_get_the_same_404(
+async def test_a_foreign_id_and_a_missing_one_get_the_same_404_and_change_nothing(
     operation: Operation, system: Pool, tables: list[str], tenants: tuple[Tenant, Tenant]
 ) -> None:
     mine, other = tenants
-    body = mine.listing if operation.name == MAP_LISTING else None
+    body = mine.listing if operation.name == MAP_LISTING else BODIES.get(operation.name)
     before = [await stored(system, tables, tenant) for tenant in tenants]
-    missing = await mine.call(operation, {"connection_id": str(uuid4())}, body)
-    foreign = await mine.call(operation, other.ids, body)
-    assert (foreign.status, foreign.body.get("code")) == (404, "not_found"), foreign
-    assert without_trace(foreign) == without_trace(missing)
-    # The agency's own is found, where the listing is mapped already.
-    assert (await mine.call(operation, mine.ids, body)).status == (200 if body is None else 409)
+    for name in (parameter["name"] for parameter in operation.parameters("path")):
+        missing = await mine.call(operation, {**mine.ids, name: str(uuid4())}, body)
+        foreign = await mine.call(operation, {**mine.ids, name: other.ids[name]}, body)
+        assert (foreign.status, foreign.body.get("code")) == (404, "not_found"), foreign
+        assert without_trace(foreign) == without_trace(missing)
+    if operation.method == "GET":
+        assert (await mine.call(operation, mine.ids, body)).status == 200
+    elif operation.name in FOUND_BUT_REFUSED:
+        assert (await mine.call(operation, mine.ids, body)).status == 409
     assert [await stored(system, tables, tenant) for tenant in tenants] == before
 
 
@@ -347,7 +375,7 @@ async def test_a_channel_of_one_agency_cannot_sign_for_a_connection_of_another_n
     ]
     assert (foreign.status, foreign.body.get("code")) == (401, "signature_invalid")
     assert (foreign.status, {**foreign.body, "trace_id": ""}) == (missing.status, {**missing.body, "trace_id": ""})
-    assert (own.status, own.body["log_id"]) == (200, mine.ids["log_id"])
+    assert (own.status, own.body["log_id"]) == (200, mine.ids["revision_log_id"])
     assert [await stored(system, tables, tenant) for tenant in tenants] == before
 
 

@@ -49,6 +49,7 @@ ALTER TABLE call_budgets FORCE ROW LEVEL SECURITY;
 CREATE POLICY own_agency ON call_budgets TO {{app}}
     USING (agency_id = (SELECT nullif(current_setting('app.agency_id', true), '')::uuid));
 CREATE POLICY every_agency ON call_budgets TO {{system}} USING (true);
+GRANT SELECT ON call_budgets TO {{app}};
 GRANT SELECT, INSERT, UPDATE, DELETE ON call_budgets TO {{system}};
 
 CREATE TABLE sync_batches (
@@ -70,7 +71,8 @@ ALTER TABLE sync_batches FORCE ROW LEVEL SECURITY;
 CREATE POLICY own_agency ON sync_batches TO {{app}}
     USING (agency_id = (SELECT nullif(current_setting('app.agency_id', true), '')::uuid));
 CREATE POLICY every_agency ON sync_batches TO {{system}} USING (true);
-GRANT SELECT, INSERT, UPDATE, DELETE ON sync_batches TO {{app}}, {{system}};
+GRANT SELECT, INSERT, UPDATE, DELETE ON sync_batches TO {{system}};
+GRANT SELECT, INSERT, DELETE, UPDATE (batch_status, updated_at) ON sync_batches TO {{app}};
 
 ALTER TABLE sync_operations
     ADD COLUMN attempt integer NOT NULL DEFAULT 1,
@@ -82,7 +84,7 @@ COMMENT ON COLUMN sync_operations.staleness_ms IS 'From the commit of the oldest
 CREATE INDEX sync_operations_of_listing ON sync_operations (listing_id, created_at DESC);
 CREATE INDEX sync_operations_of_task ON sync_operations (task_id, attempt);
 CREATE INDEX sync_operations_of_batch ON sync_operations (batch_id, task_id, attempt DESC);
-GRANT INSERT, UPDATE, DELETE ON sync_operations TO {{app}};
+GRANT INSERT, DELETE ON sync_operations TO {{app}};
 GRANT DELETE ON sync_operations TO {{system}};
 GRANT UPDATE (batch_id, asked_for, task_id, stale_since, next_attempt_at, pushed_version, last_accepted, closes, traceparent)
     ON listings TO {{app}};

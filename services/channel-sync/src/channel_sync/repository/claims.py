@@ -82,11 +82,12 @@ async def claim_listings(
 
 
 # Stale until nothing newer was heard of, and this push began when no request with an unknown outcome could still take
-# effect after it.
+# effect after it: until then what was accepted may be undone, so nothing is known and all is told once more.
 _ACCEPTED = """
 UPDATE listings SET
     lease_owner = NULL, lease_expires_at = NULL, attempts = 0,
-    sent_version = greatest(sent_version, $3), pushed_version = $3, last_accepted = $4, accepted_at = suite_now(),
+    sent_version = greatest(sent_version, $3), pushed_version = $3, accepted_at = suite_now(),
+    last_accepted = CASE WHEN coalesce(unsettled_until <= $5, true) THEN $4::jsonb END,
     stale_since = CASE WHEN dirty_version <= $3 AND coalesce(unsettled_until <= $5, true) THEN NULL
                        ELSE stale_since END,
     batch_id = CASE WHEN dirty_version <= $3 AND coalesce(unsettled_until <= $5, true) THEN NULL ELSE $7::uuid END,
@@ -121,7 +122,8 @@ UPDATE listings SET
     lease_owner = NULL, lease_expires_at = NULL, attempts = attempts + $5,
     sent_version = greatest(sent_version, $3),
     next_attempt_at = suite_now() + make_interval(secs => $4),
-    last_accepted = $6, pushed_version = CASE WHEN $6::jsonb IS NULL THEN NULL ELSE pushed_version END,
+    last_accepted = CASE WHEN coalesce(unsettled_until <= $9, true) THEN $6::jsonb END,
+    pushed_version = CASE WHEN $6::jsonb IS NULL THEN NULL ELSE pushed_version END,
     unsettled_until = CASE WHEN $7::float8 IS NULL THEN unsettled_until
                            ELSE suite_now() + make_interval(secs => $7) END,
     batch_id = $8
@@ -130,6 +132,7 @@ WHERE id = $1 AND lease_epoch = $2"""
 
 async def update_listing_not_accepted(
     conn: Connection,
+    claim: Claim,
     listing: ClaimedListing,
     *,
     sent_version: int,
@@ -146,7 +149,10 @@ async def update_listing_not_accepted(
     """
     arguments = (listing.listing_id, listing.lease_epoch, sent_version, pause_s, int(is_failure))
     runs = None if accepted is None else packed_runs(accepted)
-    return affected(await conn.execute(_NOT_ACCEPTED, *arguments, runs, settle_s, batch_id)) == 1
+    return (
+        affected(await conn.execute(_NOT_ACCEPTED, *arguments, runs, settle_s, batch_id, claim.connection.claimed_at))
+        == 1
+    )
 
 
 async def select_accepted(conn: Connection, agency_id: UUID, connection_id: UUID) -> list[HeldListing]:

@@ -115,6 +115,7 @@ async def _keep(deps: Deps, conn: Connection, task: Push, result: Told, batch_id
     jitter = random.random()  # noqa: S311 - no secret
     return await claim_rows.update_listing_not_accepted(
         conn,
+        task.claim,
         listing,
         sent_version=(result.version or 0) if result.is_sent or is_unknown else 0,
         pause_s=pause_s(outcome.kind, outcome.retry_after_s, listing.attempts + 1, jitter),
