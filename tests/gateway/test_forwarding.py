@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import parse_qsl
 from uuid import UUID
 
@@ -18,7 +19,7 @@ BODY = b'{"note": "\xc3\xa9", "spaces":   [1,\n2]}'
 
 
 def path_of(route: PublicRoute, template: str) -> str:
-    return template.format(id=ID, connection_id=ID)
+    return re.sub(r"\{\w+\}", str(ID), template)
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)

@@ -8,18 +8,14 @@ from contracts import availability_http_v1 as availability
 from contracts import booking_guests_http_v1 as guests
 from contracts import booking_http_v1 as booking
 from contracts import booking_selling_http_v1 as selling
-from contracts import channel_sync_http_v1 as channels
+from gateway.api.channel_examples import CHANNEL_EXAMPLES
 
 _PROPERTY_ID = "0192f1c4-5d3a-7c1e-9b60-3f6f2d1a7e01"
 _GUEST_ID = "0192f1c4-77aa-7b02-8d15-0c9c5a4e2f02"
 _BOOKING_ID = "0192f1c5-0b1f-7e33-a4d7-91b2c6d8ef03"
-_CONNECTION_ID = "0192f1c6-21c8-7a44-b1e9-5d0f7a9b3c04"
-_LISTING_ID = "0192f1c6-9e02-7d55-8c3b-2e6a1f4d5b05"
-_LOG_ID = "0192f1c7-3344-7f66-9a2d-7b8c9d0e1f06"
 _BLOCK_ID = "0192f1c8-4455-7a77-8b3e-8c9d0e1f2a07"
 _CONFLICT_ID = "0192f1c9-5566-7b88-9c4f-9d0e1f2a3b08"
 _OVERBOOKED_ID = "0192f1ca-6677-7c99-ad50-0e1f2a3b4c09"
-_TASK_ID = "0192f1cb-7788-7daa-be61-1f2a3b4c5d10"
 _GROUP_ID = "0192f1cc-8899-7ebb-9f72-2a3b4c5d6e11"
 _HOLD_ID = "0192f1cd-99aa-7fcc-a083-3b4c5d6e7f12"
 _QUOTE_ID = "0192f1ce-aabb-7add-b194-4c5d6e7f8013"
@@ -235,64 +231,6 @@ _SEARCHED = {
     "lag_ms": _FRESHNESS["lag_ms"],
     "source": "cache",
 }
-_CONNECTION = {
-    "id": _CONNECTION_ID,
-    "name": "Example Travel",
-    "adapter": "generic-json",
-    "endpoint_url": "https://channel.example/availability",
-    "settings": {},
-    "enabled": True,
-    "inbound_url": f"https://pms.example/api/v1/inbound/{_CONNECTION_ID}",
-    **_TIMES,
-}
-_LISTING_CREATE = {"property_id": _PROPERTY_ID, "ota_listing_id": "EX-4711"}
-_LISTING = {
-    "id": _LISTING_ID,
-    "connection_id": _CONNECTION_ID,
-    **_LISTING_CREATE,
-    "dirty": False,
-    "pushed_version": 2,
-    "created_at": _TIMES["created_at"],
-}
-_OPERATION = {
-    "log_id": _LOG_ID,
-    "connection_id": _CONNECTION_ID,
-    "listing_id": _LISTING_ID,
-    "task_id": _TASK_ID,
-    "operation_type": "availability_update",
-    "direction": "outbound",
-    "status": "success",
-    "inventory_version": 2,
-    "duration_ms": 41,
-    "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
-    **_TIMES,
-}
-_REVISION = {
-    "revision_id": "rev-1",
-    "published_at": "2026-03-02T09:59:58Z",
-    "status": "new",
-    "ota_name": "Example Travel",
-    "ota_reservation_code": "EX-R-1001",
-    "ota_listing_id": "EX-4711",
-    "check_in": "2026-07-08",
-    "check_out": "2026-07-12",
-    "occupancy": _OCCUPANCY,
-    "guest": {"name": "Grace Example", "email": "grace@example.com"},
-    "total_amount_minor": 64000,
-    "currency": "EUR",
-}
-_INBOUND_REVISION = {
-    "log_id": _LOG_ID,
-    "connection_id": _CONNECTION_ID,
-    "revision_id": "rev-1",
-    "ota_reservation_code": "EX-R-1001",
-    "revision_no": 1,
-    "state": "applied",
-    "reservation_id": _OVERBOOKED_ID,
-    "received_at": "2026-03-02T10:00:00.000000Z",
-    "settled_at": "2026-03-02T10:00:00.040000Z",
-}
-
 EXAMPLES: dict[type[BaseModel], dict[str, Any]] = {
     availability.AvailabilityAnswer: _AVAILABILITY,
     availability.CalendarAnswer: _CALENDAR,
@@ -342,19 +280,5 @@ EXAMPLES: dict[type[BaseModel], dict[str, Any]] = {
     booking.ChannelConflict: _CONFLICT,
     booking.ConflictResolve: {"action": "cancel"},
     booking.ChannelConflictList: {"items": [_CONFLICT]},
-    channels.ConnectionCreate: {
-        "name": "Example Travel",
-        "adapter": "generic-json",
-        "endpoint_url": "https://channel.example/availability",
-    },
-    channels.ConnectionCreated: {**_CONNECTION, "secret": "shown-once-in-this-answer-alone"},
-    channels.Connection: _CONNECTION,
-    channels.ConnectionList: {"items": [_CONNECTION]},
-    channels.ListingCreate: _LISTING_CREATE,
-    channels.Listing: _LISTING,
-    channels.ListingList: {"items": [_LISTING]},
-    channels.SyncOperationList: {"items": [_OPERATION], "total": 1},
-    channels.GenericJsonRevision: _REVISION,
-    channels.RevisionAccepted: {"revision_id": "rev-1", "log_id": _LOG_ID},
-    channels.InboundRevisionList: {"items": [_INBOUND_REVISION]},
+    **CHANNEL_EXAMPLES,
 }
