@@ -44,6 +44,24 @@ CREATE TABLE public.erased_reservations (
 
 ALTER TABLE ONLY public.erased_reservations FORCE ROW LEVEL SECURITY;
 
+CREATE TABLE public.feeds (
+    connection_id uuid NOT NULL,
+    agency_id uuid NOT NULL,
+    cursor text,
+    next_poll_at timestamp with time zone NOT NULL,
+    lease_owner text,
+    lease_epoch bigint DEFAULT 0 NOT NULL,
+    lease_expires_at timestamp with time zone,
+    attempts integer DEFAULT 0 NOT NULL,
+    polled_at timestamp with time zone,
+    error text,
+    batch_id uuid,
+    task_id uuid,
+    CONSTRAINT feeds_check CHECK (((lease_owner IS NULL) = (lease_expires_at IS NULL)))
+);
+
+ALTER TABLE ONLY public.feeds FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.idempotency_keys (
     agency_id uuid NOT NULL,
     caller text NOT NULL,
@@ -79,9 +97,10 @@ CREATE TABLE public.inbound_revisions (
     revision_status text,
     check_in date,
     check_out date,
+    acknowledged_at timestamp with time zone,
     CONSTRAINT inbound_revisions_check CHECK (((state <> 'published'::text) OR ((property_id IS NOT NULL) AND (handed_over_at IS NOT NULL)))),
     CONSTRAINT inbound_revisions_revision_status_check CHECK ((revision_status = ANY (ARRAY['new'::text, 'modified'::text, 'cancelled'::text]))),
-    CONSTRAINT inbound_revisions_source_check CHECK ((source = ANY (ARRAY['webhook'::text, 'kafka'::text]))),
+    CONSTRAINT inbound_revisions_source_check CHECK ((source = ANY (ARRAY['webhook'::text, 'kafka'::text, 'feed'::text]))),
     CONSTRAINT inbound_revisions_state_check CHECK ((state = ANY (ARRAY['published'::text, 'applied'::text, 'duplicate'::text, 'superseded'::text, 'parked'::text, 'unmapped'::text, 'unparseable'::text, 'echo'::text, 'dead_lettered'::text])))
 );
 
@@ -228,6 +247,9 @@ ALTER TABLE ONLY public.connections
 ALTER TABLE ONLY public.erased_reservations
     ADD CONSTRAINT erased_reservations_pkey PRIMARY KEY (connection_id, ota_reservation_code);
 
+ALTER TABLE ONLY public.feeds
+    ADD CONSTRAINT feeds_pkey PRIMARY KEY (connection_id);
+
 ALTER TABLE ONLY public.idempotency_keys
     ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (agency_id, caller, key);
 
@@ -266,11 +288,17 @@ ALTER TABLE ONLY public.sync_operations
 
 CREATE INDEX connections_newest ON public.connections USING btree (agency_id, created_at DESC, id DESC);
 
+CREATE INDEX feeds_due ON public.feeds USING btree (next_poll_at);
+
 CREATE INDEX idempotency_keys_expires_at ON public.idempotency_keys USING btree (expires_at);
 
 CREATE INDEX inbound_revisions_newest ON public.inbound_revisions USING btree (agency_id, received_at DESC, id DESC);
 
 CREATE INDEX inbound_revisions_of_connection ON public.inbound_revisions USING btree (connection_id, received_at DESC, id DESC);
+
+CREATE INDEX inbound_revisions_troubled ON public.inbound_revisions USING btree (state, received_at) WHERE (state = ANY (ARRAY['unmapped'::text, 'parked'::text, 'unparseable'::text]));
+
+CREATE INDEX inbound_revisions_unacknowledged ON public.inbound_revisions USING btree (received_at) WHERE ((source = 'feed'::text) AND (acknowledged_at IS NULL));
 
 CREATE INDEX inbound_revisions_unmapped ON public.inbound_revisions USING btree (connection_id, ota_listing_id) WHERE (state = 'unmapped'::text);
 
@@ -310,6 +338,9 @@ ALTER TABLE ONLY public.call_budgets
 ALTER TABLE ONLY public.erased_reservations
     ADD CONSTRAINT erased_reservations_agency_id_connection_id_fkey FOREIGN KEY (agency_id, connection_id) REFERENCES public.connections(agency_id, id);
 
+ALTER TABLE ONLY public.feeds
+    ADD CONSTRAINT feeds_agency_id_connection_id_fkey FOREIGN KEY (agency_id, connection_id) REFERENCES public.connections(agency_id, id);
+
 ALTER TABLE ONLY public.inbound_revisions
     ADD CONSTRAINT inbound_revisions_agency_id_connection_id_fkey FOREIGN KEY (agency_id, connection_id) REFERENCES public.connections(agency_id, id);
 
@@ -334,6 +365,8 @@ CREATE POLICY every_agency ON public.connections TO channel_sync_system USING (t
 
 CREATE POLICY every_agency ON public.erased_reservations TO channel_sync_system USING (true);
 
+CREATE POLICY every_agency ON public.feeds TO channel_sync_system USING (true);
+
 CREATE POLICY every_agency ON public.idempotency_keys TO channel_sync_system USING (true);
 
 CREATE POLICY every_agency ON public.inbound_revisions TO channel_sync_system USING (true);
@@ -345,6 +378,8 @@ CREATE POLICY every_agency ON public.outbox TO channel_sync_system USING (true);
 CREATE POLICY every_agency ON public.sync_batches TO channel_sync_system USING (true);
 
 CREATE POLICY every_agency ON public.sync_operations TO channel_sync_system USING (true);
+
+ALTER TABLE public.feeds ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.idempotency_keys ENABLE ROW LEVEL SECURITY;
 
@@ -359,6 +394,8 @@ CREATE POLICY own_agency ON public.call_budgets TO channel_sync_app USING ((agen
 CREATE POLICY own_agency ON public.connections TO channel_sync_app USING ((agency_id = ( SELECT (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid AS "nullif")));
 
 CREATE POLICY own_agency ON public.erased_reservations TO channel_sync_app USING ((agency_id = ( SELECT (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid AS "nullif")));
+
+CREATE POLICY own_agency ON public.feeds TO channel_sync_app USING ((agency_id = ( SELECT (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid AS "nullif")));
 
 CREATE POLICY own_agency ON public.idempotency_keys TO channel_sync_app USING ((agency_id = (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid));
 
@@ -406,6 +443,15 @@ GRANT UPDATE(deleted_at) ON TABLE public.connections TO channel_sync_app;
 
 GRANT SELECT ON TABLE public.erased_reservations TO channel_sync_app;
 GRANT SELECT,INSERT ON TABLE public.erased_reservations TO channel_sync_system;
+
+GRANT SELECT,INSERT ON TABLE public.feeds TO channel_sync_app;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.feeds TO channel_sync_system;
+
+GRANT UPDATE(next_poll_at) ON TABLE public.feeds TO channel_sync_app;
+
+GRANT UPDATE(batch_id) ON TABLE public.feeds TO channel_sync_app;
+
+GRANT UPDATE(task_id) ON TABLE public.feeds TO channel_sync_app;
 
 GRANT SELECT,INSERT ON TABLE public.idempotency_keys TO channel_sync_app;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.idempotency_keys TO channel_sync_system;

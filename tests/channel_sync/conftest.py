@@ -40,6 +40,7 @@ QUICK = {
     "PUSH_LEASE_S": "8",
     "BOOKING_TIMEOUT_S": "2",
     "BREAKER_S": "1",
+    "FEED_POLL_S": "1",
     "HORIZON_DAYS": "365",
 }
 
@@ -91,6 +92,7 @@ async def use_cases(urls: DatabaseUrls, provisioned: Provisioned, booking_url: s
                 breaker_failures=5,
                 breaker_s=1.0,
                 batch_window_s=5.0,
+                feed_poll_s=60.0,
             ),
             wake_relay=lambda: None,
             wake_pusher=lambda: None,

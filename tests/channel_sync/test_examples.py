@@ -62,6 +62,9 @@ def test_a_revision_of_the_generic_protocol_is_written_as_the_example() -> None:
         connection_id=UUID(data["connection_id"]),
         property_id=UUID(data["property_id"]),
         adapter="generic-json",
+        revision_id=data["revision_id"],
+        ota_reservation_code=data["ota_reservation_code"],
+        ota_listing_id="L1",
         revision_no=data["revision_no"],
         raw=raw,
     )

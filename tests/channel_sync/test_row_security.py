@@ -24,6 +24,7 @@ async def test_every_table_with_an_agency_has_row_security_even_for_its_owner(da
         "call_budgets",
         "connections",
         "erased_reservations",
+        "feeds",
         "idempotency_keys",
         "inbound_revisions",
         "listings",

@@ -35,7 +35,7 @@ SELECT relname FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid AND at
 WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'f') ORDER BY 1"""
 # What the application role may do besides reading. Of other tables it may change some columns, never the agency.
 INSERTED = {
-    *("connections", "idempotency_keys", "inbound_revisions", "listings", "outbox"),
+    *("connections", "feeds", "idempotency_keys", "inbound_revisions", "listings", "outbox"),
     *("sync_batches", "sync_operations"),
 }
 UPDATED = {"inbound_revisions"}
@@ -64,6 +64,7 @@ BODIES: dict[str, Any] = {
     "POST /channel-connections/{connection_id}/sync": {"sync_type": "full"},
 }
 # The agency's own is found: it is mapped already, and did not fail.
+REPROCESS = "POST /inbound-revisions/{log_id}/reprocess"
 FOUND_BUT_REFUSED = {MAP_LISTING, "POST /sync-operations/{log_id}/retry"}
 OPERATIONS = {operation.name: operation for operation in operations_of(DOCUMENT)}
 WITH_IDS = [o for o in OPERATIONS.values() if o.parameters("path") and o.name != SIGNED]
@@ -125,6 +126,14 @@ async def seeded(agency: Agency, ota: OtaSimulator, system: Pool) -> Tenant:
         return True if told.get("pushed_version") == version and not told["dirty"] and forgotten else None
 
     await eventually(at_rest, "the channel told everything and the guest forgotten")
+    feed = {"name": "Feed", "adapter": "channex", "endpoint_url": ota.endpoint_url}
+    polled = await agency.post(CHANNEL_SYNC, "/channel-connections", feed)
+
+    async def failed() -> bool | None:
+        query = "SELECT error FROM feeds WHERE connection_id = $1"
+        return True if await system.fetchval(query, UUID(polled["id"])) else None
+
+    await eventually(failed, "a feed that was asked once")
     (batch,) = (await agency.get(CHANNEL_SYNC, f"/channel-connections/{connection['id']}/sync-batches"))["items"]
     operations = await agency.get(CHANNEL_SYNC, f"/channel-connections/{connection['id']}/operations")
     ids = {
@@ -245,6 +254,10 @@ class WentIn(Exception):
     """The row was accepted; what inserted it is rolled back."""
 
 
+# A connection has one feed: another one like it is refused for that alone.
+GONE_IN: dict[str, type[Exception]] = {"feeds": asyncpg.UniqueViolationError}
+
+
 async def insert(pool: Pool, agency_id: UUID | None, table: str, row: dict[str, Any]) -> None:
     """Raises `WentIn`, or what the database has against the row."""
     statement = f"""
@@ -275,7 +288,7 @@ async def test_the_application_role_makes_no_row_in_another_agencys_name_in_any_
         if "row-level security" in str(refusal.value):
             inserted.add(table)
             # The same row under its own agency goes in: nothing else was against it.
-            with pytest.raises(WentIn):
+            with pytest.raises(GONE_IN.get(table, WentIn)):
                 await insert(app, other.agency.id, table, row)
     assert inserted == INSERTED
 
@@ -289,12 +302,12 @@ async def test_no_row_of_one_agency_can_hang_on_a_connection_of_another_whoever_
         row = await like_one_of(system, table, mine)
         if "connection_id" in row:
             hanging.add(table)
-            with pytest.raises(WentIn):
+            with pytest.raises(GONE_IN.get(table, WentIn)):
                 await insert(system, None, table, row)
             with pytest.raises(asyncpg.ForeignKeyViolationError):
                 await insert(system, None, table, row | {"connection_id": other.ids["connection_id"]})
     assert hanging == {
-        *("call_budgets", "erased_reservations", "inbound_revisions", "listings"),
+        *("call_budgets", "erased_reservations", "feeds", "inbound_revisions", "listings"),
         *("sync_batches", "sync_operations"),
     }
 
@@ -306,7 +319,7 @@ def without_trace(answer: Answer) -> tuple[int, Any, set[str]]:
 
 def test_every_id_that_a_public_route_takes_is_tried() -> None:
     assert {parameter["name"] for o in OPERATIONS.values() for parameter in o.parameters("path")} == PATH_IDS
-    assert len(WITH_IDS) == 15
+    assert len(WITH_IDS) == 16
     queries = {(o.name, parameter["name"]) for o in OPERATIONS.values() for parameter in o.parameters("query")}
     assert {query for query in queries if query[1].endswith("_id")} == {("GET /inbound-revisions", "connection_id")}
     in_bodies = {
@@ -328,7 +341,8 @@ async def test_a_foreign_id_and_a_missing_one_get_the_same_404_and_change_nothin
     before = [await stored(system, tables, tenant) for tenant in tenants]
     for name in (parameter["name"] for parameter in operation.parameters("path")):
         missing = await mine.call(operation, {**mine.ids, name: str(uuid4())}, body)
-        foreign = await mine.call(operation, {**mine.ids, name: other.ids[name]}, body)
+        named = "revision_log_id" if operation.name == REPROCESS else name
+        foreign = await mine.call(operation, {**mine.ids, name: other.ids[named]}, body)
         assert (foreign.status, foreign.body.get("code")) == (404, "not_found"), foreign
         assert without_trace(foreign) == without_trace(missing)
     if operation.method == "GET":

@@ -186,12 +186,13 @@ async def test_every_push_is_told_on_the_activity_topic(agency: Agency, ota: Ota
     async def told() -> Any:
         found = await records(agency.suite, CHANNEL_SYNC_ACTIVITY.name)
         events = [json.loads(record.value) for record in found if record.key == connection["id"].encode()]
-        return events or None
+        return {event["type"]: event for event in events} if len(events) > 1 else None
 
-    (event,) = await eventually(told, "an activity event")
+    by_type = await eventually(told, "an operation and its batch")
+    event, batch = by_type["SyncOperationChanged"], by_type["SyncBatchChanged"]
     operations = await agency.get(CHANNEL_SYNC, f"/channel-connections/{connection['id']}/operations")
     assert operations["total"] == 1
     (operation,) = operations["items"]
-    assert event["type"] == "SyncOperationChanged"
+    assert (batch["data"]["batch_id"], batch["data"]["batch_status"]) == (operation["batch_id"], "success")
     assert event["agency_id"] == str(agency.id)
     assert event["data"].items() <= operation.items()

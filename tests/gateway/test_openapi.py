@@ -85,6 +85,7 @@ GET /channel-connections/{id}/sync-batches/{batch_id}
 GET /channel-connections/{id}/staleness
 POST /sync-operations/{log_id}/retry
 GET /inbound-revisions
+POST /inbound-revisions/{log_id}/reprocess
 POST /inbound/{connection_id}
 """
 

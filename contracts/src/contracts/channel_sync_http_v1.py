@@ -174,6 +174,12 @@ class RevisionAccepted(AnswerModel):
     log_id: UUID
 
 
+class RevisionReprocessed(AnswerModel):
+    """Where the revision is found now: under its own `log_id`, or that of the row it was read as."""
+
+    log_id: UUID
+
+
 class SyncRequest(RequestModel):
     """What is to be synchronised; a dry run says what would be told and tells nothing."""
 

@@ -47,6 +47,9 @@ class ChannelSyncSettings(ServiceSettings, KafkaSettings, PostgresSettings):
     push_batch_window_s: float = Field(
         default=10.0, ge=0, le=3600, description="Pushes of a connection within so many seconds are one batch."
     )
+    feed_poll_s: float = Field(
+        default=60.0, gt=0, le=3600, description="How often a channel is asked for its revisions."
+    )
     push_listings_at_once: int = Field(default=50, ge=1, le=500)
     breaker_failures: int = Field(
         default=5, ge=1, le=1000, description="Failed calls in a row after which a channel is left alone."

@@ -3,7 +3,7 @@
 import asyncio
 from uuid import UUID
 
-from channel_sync.service import inbound, outbound
+from channel_sync.service import alarms, feeds, inbound, outbound
 from channel_sync.service.deps import Deps
 from channel_sync.service.pushing import Push
 from runtime.logs import get_logger
@@ -14,6 +14,9 @@ log = get_logger(__name__)
 POLL_S = 0.1
 HAND_OVER_EVERY_S = 30.0
 REFRESH_EVERY_S = 60.0
+FEEDS_EVERY_S = 1.0
+FEEDS_AT_ONCE = 8
+COUNT_EVERY_S = 60.0
 
 
 class Pusher:
@@ -67,8 +70,16 @@ class Pusher:
             return
 
 
+async def poll_feeds(deps: Deps) -> None:
+    """Ask the channels that are due for their revisions, side by side."""
+    claimed = await feeds.claim_feeds(deps, FEEDS_AT_ONCE)
+    await asyncio.gather(*(feeds.poll(deps, feed) for feed in claimed))
+
+
 def start_workers(loops: Loops, deps: Deps, pusher: Pusher) -> None:
     """Add the loops of the role `worker`."""
     loops.keep(lambda: pusher.run(deps), "pusher")
     loops.every(HAND_OVER_EVERY_S, lambda: inbound.hand_over_again(deps), "hand over again")
+    loops.every(FEEDS_EVERY_S, lambda: poll_feeds(deps), "feeds")
+    loops.every(COUNT_EVERY_S, lambda: alarms.raise_alarms(deps), "alarms")
     loops.every(REFRESH_EVERY_S, lambda: outbound.refresh_old(deps), "refresh")

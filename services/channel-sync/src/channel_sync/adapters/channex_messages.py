@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError
 
 from channel_sync.domain.errors import UnparseableRevision
-from channel_sync.domain.revisions import Guest, ParsedRevision, Party
+from channel_sync.domain.revisions import MAX_STAYS, Guest, ParsedRevision, Party, room_suffix
 from contracts.channel_sync_reservations_v1 import RevisionStatus
 from contracts.values import EARLIEST_DATE, CalendarDate, Code, Currency, EventModel, Storable
 
@@ -78,7 +78,7 @@ class _Attributes(EventModel):
     ota_reservation_code: Name | None = None
     ota_name: Name | None = None
     status: RevisionStatus
-    rooms: list[_Room] = Field(default_factory=list, max_length=100)
+    rooms: list[_Room] = Field(default_factory=list, max_length=MAX_STAYS)
     customer: _Customer | None = None
     occupancy: _Occupancy | None = None
     arrival_date: CalendarDate | None = None
@@ -158,7 +158,7 @@ def _stay(message: _Revision, room: _Room, number: int, of: int) -> ParsedRevisi
     published_at = instant(about.inserted_at)
     if published_at is not None and published_at.date() < EARLIEST_DATE:
         raise UnparseableRevision("attributes.inserted_at", "too_early", f"must not be before {EARLIEST_DATE}")
-    suffix = "" if number == 1 else f"#{number}"
+    suffix = room_suffix(number)
     return ParsedRevision(
         revision_id=message.id + suffix,
         status=status.value,

@@ -31,6 +31,12 @@ async def list_revisions(
     return http.InboundRevisionList(items=items, next_cursor=cursor_of(page.last))
 
 
+@router.post("/inbound-revisions/{log_id}/reprocess", status_code=ACCEPTED)
+async def reprocess_revision(log_id: UUID, caller: CallerOf, deps: DepsOf) -> http.RevisionReprocessed:
+    """Read a stored revision with today's adapter, or hand it over to booking again."""
+    return http.RevisionReprocessed(log_id=await inbound.reprocess(deps, agency_of(caller), log_id))
+
+
 @router.post(
     "/inbound/{connection_id}",
     status_code=ACCEPTED,

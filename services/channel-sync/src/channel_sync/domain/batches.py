@@ -8,6 +8,7 @@ from uuid import UUID
 AVAILABILITY_UPDATE = "availability_update"
 PRICING_UPDATE = "pricing_update"
 BOOKINGS_SYNC = "bookings_sync"
+BOOKINGS = "bookings"
 CHANGES = "changes"
 """The type of a batch nobody asked for: changes that were told together."""
 
@@ -15,9 +16,11 @@ OPERATIONS_OF: Mapping[str, tuple[str, ...]] = {
     "full": (AVAILABILITY_UPDATE, PRICING_UPDATE),
     "availability": (AVAILABILITY_UPDATE,),
     "pricing": (PRICING_UPDATE,),
-    "bookings": (),
+    BOOKINGS: (),
 }
-"""What a synchronisation does at each listing; `full` and `bookings` also read the channel's revisions once."""
+"""What a synchronisation does at each listing."""
+READS_BOOKINGS = frozenset(("full", BOOKINGS))
+"""What also asks the channel for its revisions, once, where the adapter does that."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,14 @@ class ChannelDisabled(Exception):
     """This connection is disabled: enable it before it is synchronised."""
 
 
+class RevisionUnknown(Exception):
+    """There is no such revision."""
+
+
+class NothingToReprocess(Exception):
+    """This revision waits for its listing: map it to a property first."""
+
+
 class SignatureInvalid(Exception):
     """The signature, its timestamp or the connection is not valid."""
 

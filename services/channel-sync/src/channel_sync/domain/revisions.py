@@ -1,16 +1,18 @@
 """Owns what a channel's revision is once it is read, and the order of revisions; called by service and adapters."""
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
 MAX_REVISION_BYTES = 256 * 1024
+MAX_STAYS = 100
+"""Stays one booking of a channel may have."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 RevisionStatus = Literal["new", "modified", "cancelled"]
-Source = Literal["webhook", "kafka"]
+Source = Literal["webhook", "kafka", "feed"]
 
 PUBLISHED = "published"
 UNMAPPED = "unmapped"
@@ -41,7 +43,7 @@ class ParsedRevision:
 
     Unless it is a cancellation, both dates are there and `check_out` is after `check_in`. Where one booking of the
     channel holds several rooms, this is the first and `others` are the rest, in the channel's order; each has a
-    reservation code of its own, the first one plainly that of the booking.
+    reservation code of its own: the first plainly that of the booking, the n-th with `room_suffix(n)` behind it.
     """
 
     revision_id: str
@@ -57,6 +59,29 @@ class ParsedRevision:
     total_amount_minor: int | None = None
     currency: str | None = None
     others: tuple["ParsedRevision", ...] = ()
+
+
+def stays_of(revision: ParsedRevision) -> tuple[ParsedRevision, ...]:
+    """The stays of a booking, each by itself, in the channel's order."""
+    return (replace(revision, others=()), *revision.others)
+
+
+def cancellation_of(revision: ParsedRevision, number: int, ota_listing_id: str) -> ParsedRevision:
+    """A revision that does not name the `number`-th stay of its booking any more cancels it."""
+    first, suffix = stays_of(revision)[0], room_suffix(number)
+    return ParsedRevision(
+        revision_id=first.revision_id + suffix,
+        status="cancelled",
+        ota_name=first.ota_name,
+        ota_reservation_code=first.ota_reservation_code + suffix,
+        ota_listing_id=ota_listing_id,
+        published_at=first.published_at,
+    )
+
+
+def room_suffix(number: int) -> str:
+    """What the codes of the `number`-th stay of a booking end with, counted from 1; nothing for the first."""
+    return "" if number == 1 else f"#{number}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +109,9 @@ class PendingRevision:
     connection_id: UUID
     property_id: UUID
     adapter: str
+    revision_id: str
+    ota_reservation_code: str
+    ota_listing_id: str
     revision_no: int
     raw: bytes = field(repr=False)
 

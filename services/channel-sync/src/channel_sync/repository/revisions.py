@@ -1,6 +1,7 @@
 """The statements on `inbound_revisions`; called by service."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
@@ -15,15 +16,17 @@ _REVISION = (
     "received_at, settled_at"
 )
 _PENDING = """revision.id AS log_id, revision.agency_id, revision.connection_id, revision.property_id,
-              connection.adapter, revision.revision_no, revision.raw"""
+              connection.adapter, revision.revision_id, revision.ota_reservation_code, revision.ota_listing_id,
+              revision.revision_no, revision.raw"""
 
 
 @dataclass(frozen=True, slots=True)
 class InboundContext:
     """What decides about a new revision, read in one snapshot under its locks.
 
-    `earlier` is the log id of the same revision, `property_id` that of its listing, `taken` the numbers of the
-    reservation's revisions, `is_erased` whether its guest was erased.
+    `earlier` is the log id of the same revision, `property_id` that of its listing; a cancellation goes where the
+    reservation is, whatever its listing is mapped to by now. `taken` are the numbers of the reservation's revisions,
+    `is_erased` says whether its guest was erased.
     """
 
     now: datetime
@@ -50,8 +53,14 @@ async def select_inbound_context(
         """SELECT suite_now() AS now,
                (SELECT id FROM inbound_revisions
                 WHERE agency_id = $1 AND connection_id = $2 AND revision_id = $3) AS earlier,
-               (SELECT property_id FROM listings
-                WHERE agency_id = $1 AND connection_id = $2 AND ota_listing_id = $4) AS property_id,
+               coalesce(
+                   CASE WHEN $6 THEN (
+                       SELECT property_id FROM inbound_revisions
+                       WHERE agency_id = $1 AND connection_id = $2 AND ota_reservation_code = $5
+                         AND property_id IS NOT NULL
+                       ORDER BY revision_no DESC LIMIT 1) END,
+                   (SELECT property_id FROM listings
+                    WHERE agency_id = $1 AND connection_id = $2 AND ota_listing_id = $4)) AS property_id,
                ARRAY(SELECT revision_no FROM inbound_revisions
                      WHERE agency_id = $1 AND connection_id = $2 AND ota_reservation_code = $5) AS taken,
                EXISTS (SELECT FROM erased_reservations
@@ -61,6 +70,7 @@ async def select_inbound_context(
         revision.revision_id,
         revision.ota_listing_id,
         revision.ota_reservation_code,
+        revision.status == "cancelled",
     )
     found = present(row)
     return InboundContext(
@@ -110,13 +120,21 @@ async def insert_revision(
 
 
 async def insert_unparseable_revision(
-    conn: Connection, door: Door, log_id: UUID, *, revision_id: str, raw: bytes, trace_id: str | None, reason: str
+    conn: Connection,
+    door: Door,
+    log_id: UUID,
+    *,
+    revision_id: str,
+    raw: bytes,
+    source: Source,
+    trace_id: str | None,
+    reason: str,
 ) -> bool:
-    """Store bytes of the webhook that cannot be read; False when they are stored already."""
+    """Store bytes that cannot be read; False when they are stored already."""
     inserted = await conn.fetchval(
         """INSERT INTO inbound_revisions (id, agency_id, connection_id, source, raw, received_at, trace_id, revision_id,
                state, reason, settled_at)
-           VALUES ($1, $2, $3, 'webhook', $4, suite_now(), $5, $6, 'unparseable', $7, suite_now())
+           VALUES ($1, $2, $3, $8, $4, suite_now(), $5, $6, 'unparseable', $7, suite_now())
            ON CONFLICT ON CONSTRAINT inbound_revisions_once DO NOTHING RETURNING true""",
         log_id,
         door.agency_id,
@@ -125,6 +143,7 @@ async def insert_unparseable_revision(
         trace_id,
         revision_id,
         reason,
+        source,
     )
     return inserted is True
 
@@ -218,3 +237,121 @@ async def select_revisions(
         limit,
     )
     return [StoredRevision(**row) for row in rows]
+
+
+async def select_other_stays(
+    conn: Connection, agency_id: UUID, connection_id: UUID, codes: Sequence[str]
+) -> dict[str, str]:
+    """Of these reservation codes those with a revision whose newest is no cancellation: each one's listing."""
+    rows = await conn.fetch(
+        """SELECT ota_reservation_code, ota_listing_id FROM (
+               SELECT DISTINCT ON (ota_reservation_code) ota_reservation_code, ota_listing_id, revision_status
+               FROM inbound_revisions
+               WHERE agency_id = $1 AND connection_id = $2 AND ota_reservation_code = ANY ($3)
+               ORDER BY ota_reservation_code, revision_no DESC
+           ) AS newest WHERE revision_status IS DISTINCT FROM 'cancelled'""",
+        agency_id,
+        connection_id,
+        codes,
+    )
+    return {row["ota_reservation_code"]: row["ota_listing_id"] for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class KeptRevision:
+    """A stored revision that is to be read, or handed over, again."""
+
+    state: str
+    connection_id: UUID
+    source: Source
+    raw: bytes = field(repr=False)
+
+
+async def lock_revision(conn: Connection, agency_id: UUID, log_id: UUID) -> KeptRevision | None:
+    """One stored revision, locked until the transaction ends."""
+    row = await conn.fetchrow(
+        "SELECT state, connection_id, source, raw FROM inbound_revisions WHERE agency_id = $1 AND id = $2 FOR UPDATE",
+        agency_id,
+        log_id,
+    )
+    return KeptRevision(**row) if row is not None else None
+
+
+async def republish_revision(conn: Connection, agency_id: UUID, log_id: UUID) -> PendingRevision | None:
+    """Have a revision handed over again, an unmapped one if its listing is mapped by now; None when it is not."""
+    row = await conn.fetchrow(
+        f"""UPDATE inbound_revisions AS revision SET
+                handed_over_at = suite_now(),
+                property_id = coalesce(revision.property_id, listing.property_id),
+                state = CASE WHEN revision.state = 'unmapped' THEN 'published' ELSE revision.state END,
+                reason = CASE WHEN revision.state = 'unmapped' THEN NULL ELSE revision.reason END
+            FROM connections AS connection
+            LEFT JOIN listings AS listing ON listing.connection_id = connection.id AND listing.ota_listing_id = (
+                SELECT ota_listing_id FROM inbound_revisions WHERE id = $2)
+            WHERE revision.agency_id = $1 AND revision.id = $2 AND connection.id = revision.connection_id
+              AND coalesce(revision.property_id, listing.property_id) IS NOT NULL
+            RETURNING {_PENDING}""",  # noqa: S608
+        agency_id,
+        log_id,
+    )
+    return PendingRevision(**row) if row is not None else None
+
+
+async def retire_revision(conn: Connection, agency_id: UUID, log_id: UUID) -> None:
+    """An unreadable revision is about to be read as another row: it gives its name away."""
+    await conn.execute(
+        """UPDATE inbound_revisions SET revision_id = 'read again/' || id::text
+           WHERE agency_id = $1 AND id = $2""",
+        agency_id,
+        log_id,
+    )
+
+
+async def note_read_again(conn: Connection, agency_id: UUID, log_id: UUID, read_as: UUID) -> None:
+    """An unreadable revision was read as another row."""
+    await conn.execute(
+        """UPDATE inbound_revisions SET state = 'duplicate', reason = 'read again as ' || $3::text,
+               settled_at = suite_now()
+           WHERE agency_id = $1 AND id = $2""",
+        agency_id,
+        log_id,
+        str(read_as),
+    )
+
+
+async def note_acknowledged(conn: Connection, connection_id: UUID, revision_ids: Sequence[str]) -> None:
+    """The channel took note that we have these revisions, with all their stays."""
+    await conn.execute(
+        """UPDATE inbound_revisions SET acknowledged_at = suite_now()
+           WHERE connection_id = $1 AND acknowledged_at IS NULL
+             AND (revision_id = ANY ($2) OR split_part(revision_id, '#', 1) = ANY ($2))
+             AND source = 'feed'""",
+        connection_id,
+        revision_ids,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Troubles:
+    """Revisions somebody should look at, by what is wrong."""
+
+    unacknowledged: int
+    parked: int
+    unmapped: int
+    unparseable: int
+
+
+async def count_troubles(conn: Connection) -> Troubles:
+    """Of all agencies: unacknowledged for ten minutes, parked for a day, unmapped for an hour, unreadable this day."""
+    row = await conn.fetchrow(
+        """SELECT
+            (SELECT count(*) FROM inbound_revisions WHERE source = 'feed' AND acknowledged_at IS NULL
+             AND received_at < suite_now() - interval '10 minutes') AS unacknowledged,
+            (SELECT count(*) FROM inbound_revisions WHERE state = 'parked'
+             AND received_at < suite_now() - interval '24 hours') AS parked,
+            (SELECT count(*) FROM inbound_revisions WHERE state = 'unmapped'
+             AND received_at < suite_now() - interval '1 hour') AS unmapped,
+            (SELECT count(*) FROM inbound_revisions WHERE state = 'unparseable'
+             AND received_at > suite_now() - interval '24 hours') AS unparseable"""
+    )
+    return Troubles(**present(row))

@@ -6,14 +6,24 @@ from dataclasses import dataclass
 from uuid import UUID, uuid4, uuid5
 
 from channel_sync import events
+from channel_sync.adapters import FEEDS
 from channel_sync.domain.ari import ValueRun, clipped, differences
-from channel_sync.domain.batches import OPERATIONS_OF, Batch, Delays, ListingStaleness, Operation
+from channel_sync.domain.batches import (
+    BOOKINGS_SYNC,
+    OPERATIONS_OF,
+    READS_BOOKINGS,
+    Batch,
+    Delays,
+    ListingStaleness,
+    Operation,
+)
 from channel_sync.domain.channels import Listing
 from channel_sync.domain.claims import HeldListing
 from channel_sync.domain.errors import BatchUnknown, ChannelDisabled, NothingToRetry, OperationUnknown
 from channel_sync.domain.night_values import listing_runs
 from channel_sync.repository import batches as batch_rows
 from channel_sync.repository import claims as claim_rows
+from channel_sync.repository import feeds as feed_rows
 from channel_sync.repository import listings as listing_rows
 from channel_sync.repository import operations as operation_rows
 from channel_sync.service.connections import require_connection
@@ -75,6 +85,11 @@ async def start_sync(deps: Deps, agency_id: UUID, connection_id: UUID, sync_type
                 operation = _triggered(batch, listing.id, uuid5(task_id, operation_type), operation_type)
                 await _announce(deps, conn, agency_id, operation)
                 task_ids.append(operation.task_id)
+        if sync_type in READS_BOOKINGS and connection.adapter in FEEDS:
+            operation = _triggered(batch, None, uuid4(), BOOKINGS_SYNC)
+            await _announce(deps, conn, agency_id, operation)
+            await feed_rows.ask_for_poll(conn, agency_id, connection_id, batch_id, operation.task_id)
+            task_ids.append(operation.task_id)
         await settle_batch(deps, conn, agency_id, batch_id)
     deps.wake_pusher()
     deps.wake_relay()
@@ -129,9 +144,11 @@ async def retry_operation(deps: Deps, agency_id: UUID, log_id: UUID) -> Operatio
         latest = await operation_rows.select_latest_attempt(conn, agency_id, log_id)
         if latest is None:
             raise OperationUnknown(OperationUnknown.__doc__)
-        if latest.status != "failed" or latest.listing_id is None:
+        if latest.status != "failed":
             raise NothingToRetry(NothingToRetry.__doc__)
-        if not await listing_rows.make_due(conn, agency_id, latest.listing_id):
+        if latest.listing_id is None:
+            await feed_rows.ask_for_poll(conn, agency_id, latest.connection_id, latest.batch_id, latest.task_id)
+        elif not await listing_rows.make_due(conn, agency_id, latest.listing_id):
             raise NothingToRetry(NothingToRetry.__doc__)
     deps.wake_pusher()
     return latest
@@ -177,7 +194,7 @@ async def _announce(deps: Deps, conn: Connection, agency_id: UUID, operation: Op
     await insert_outbox_rows(conn, [event])
 
 
-def _triggered(batch: Batch, listing_id: UUID, task_id: UUID, operation_type: str) -> Operation:
+def _triggered(batch: Batch, listing_id: UUID | None, task_id: UUID, operation_type: str) -> Operation:
     return Operation(
         log_id=uuid4(),
         connection_id=batch.connection_id,
@@ -185,7 +202,7 @@ def _triggered(batch: Batch, listing_id: UUID, task_id: UUID, operation_type: st
         batch_id=batch.batch_id,
         task_id=task_id,
         operation_type=operation_type,
-        direction="outbound",
+        direction="inbound" if operation_type == BOOKINGS_SYNC else "outbound",
         status="triggered",
         inventory_version=None,
         error=None,

@@ -17,9 +17,9 @@ from channel_sync.domain.paging import Page, Position, Slice
 from channel_sync.repository import connections as connection_rows
 from channel_sync.repository import listings as listing_rows
 from channel_sync.repository import revisions as revision_rows
+from channel_sync.service.accepting import hand_over
 from channel_sync.service.deps import Cipher, Deps
 from channel_sync.service.idempotent import create_once, stored_answer
-from channel_sync.service.inbound import hand_over
 from channel_sync.service.paging import page_of
 from runtime.idempotency import IdempotencyKey, StoredAnswer, select_idempotent_answer
 from runtime.postgres import Connection, Pool, transaction
@@ -150,7 +150,8 @@ async def map_listing(
         waiting = await revision_rows.publish_unmapped_revisions(
             conn, agency_id, connection_id, new.ota_listing_id, new.property_id
         )
-        await hand_over(deps, conn, waiting)
+        for pending in waiting:
+            await hand_over(deps, conn, pending)
         return StoredAnswer(CREATED, body(listing))
 
     answer = await create_once(deps.pool, agency_id, key, insert)

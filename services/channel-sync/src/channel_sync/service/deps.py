@@ -38,7 +38,8 @@ class PushLimits:
     `timeout_s` bounds a request to a channel, `lease_s` a whole push of up to `listings_at_once` listings; for
     `settle_s` after a request without an answer the channel may still act on it. What changes within `gather_s` after
     a push is told together; pushes that begin within `batch_window_s` are one batch. After `breaker_failures` calls in
-    a row that found no working channel it is left alone for `breaker_s`.
+    a row that found no working channel it is left alone for `breaker_s`. Feeds of revisions are read every
+    `feed_poll_s`.
     """
 
     timeout_s: float
@@ -49,6 +50,7 @@ class PushLimits:
     breaker_failures: int
     breaker_s: float
     batch_window_s: float
+    feed_poll_s: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,40 +1,34 @@
-"""Owns the use cases on what channels send: receive, hand over, settle, list; called by api, consumers and workers.
+"""Owns the use cases on what channels send: receive, settle, read again, list; called by api, consumers and workers."""
 
-The webhook and the topic are two doors to one room: `_accept` stores a revision and its event in one transaction.
-"""
+from uuid import UUID
 
-import hashlib
-from collections.abc import Sequence
-from dataclasses import replace
-from uuid import UUID, uuid4
-
-from channel_sync import events
-from channel_sync.adapters import Adapter
 from channel_sync.domain.channels import Door
-from channel_sync.domain.errors import ConnectionUnknown, RevisionTooLarge, SignatureInvalid, UnparseableRevision
+from channel_sync.domain.errors import (
+    ConnectionUnknown,
+    NothingToReprocess,
+    RevisionTooLarge,
+    RevisionUnknown,
+    SignatureInvalid,
+    UnparseableRevision,
+)
 from channel_sync.domain.paging import Page, Position, Slice
 from channel_sync.domain.revisions import (
     EPOCH,
     MAX_REVISION_BYTES,
-    ParsedRevision,
-    PendingRevision,
+    UNPARSEABLE,
     Received,
     RevisionResult,
-    Source,
     StoredRevision,
-    next_revision_no,
 )
 from channel_sync.domain.signature import is_genuine
 from channel_sync.repository import connections as connection_rows
 from channel_sync.repository import erasures
-from channel_sync.repository import listings as listing_rows
 from channel_sync.repository import revisions as revision_rows
+from channel_sync.service.accepting import accept, accept_within, hand_over, read, store_unparseable
 from channel_sync.service.deps import Deps
 from channel_sync.service.paging import page_of
 from runtime.logs import get_logger
-from runtime.outbox import insert_outbox_rows
-from runtime.postgres import Connection, transaction
-from runtime.telemetry import current_trace_id
+from runtime.postgres import transaction
 
 log = get_logger(__name__)
 
@@ -55,11 +49,11 @@ async def receive_webhook(deps: Deps, connection_id: str, timestamp: str, signat
     if not is_genuine(secret, timestamp, signature, body, now) or door is None:
         raise SignatureInvalid(SignatureInvalid.__doc__)
     try:
-        revision = _read(deps.adapters[door.adapter], body)
+        revision = read(deps.adapters[door.adapter], body)
     except UnparseableRevision as error:
-        log_id = await _store_unparseable(deps, door, body, error)
+        log_id = await store_unparseable(deps, door, body, error, "webhook")
         raise error.stored_as(log_id) from None
-    return await _accept(deps, door, revision, body, "webhook")
+    return await accept(deps, door, revision, body, "webhook")
 
 
 async def receive_record(deps: Deps, connection_id: str, body: bytes) -> Received:
@@ -72,23 +66,7 @@ async def receive_record(deps: Deps, connection_id: str, body: bytes) -> Receive
     door = await _find_door(deps, connection_id)
     if door is None:
         raise ConnectionUnknown(ConnectionUnknown.__doc__)
-    return await _accept(deps, door, _read(deps.adapters[door.adapter], body), body, "kafka")
-
-
-async def hand_over(deps: Deps, conn: Connection, waiting: Sequence[PendingRevision]) -> None:
-    """Write stored revisions to the outbox for booking, in the transaction that made them `published`.
-
-    One that today's adapter cannot read any more stays without an outcome and is tried again; it must not keep the
-    others back.
-    """
-    for pending in waiting:
-        try:
-            revision = _read(deps.adapters[pending.adapter], pending.raw)
-        except UnparseableRevision as error:
-            log.error("stored revision cannot be read", log_id=pending.log_id, field=error.field, code=error.code)
-            continue
-        event = events.channel_reservation_received(uuid4(), pending, revision, deps.partitions)
-        await insert_outbox_rows(conn, [event])
+    return await accept(deps, door, read(deps.adapters[door.adapter], body), body, "kafka")
 
 
 async def settle(deps: Deps, agency_id: UUID, result: RevisionResult) -> None:
@@ -114,11 +92,44 @@ async def hand_over_again(deps: Deps) -> int:
     """Give booking the revisions again that it has not decided for ten minutes; their number."""
     async with transaction(deps.system_pool, None) as conn:
         waiting = await revision_rows.claim_revisions_without_outcome(conn, WITHOUT_OUTCOME_MIN, REPUBLISH_AT_ONCE)
-        await hand_over(deps, conn, waiting)
+        for pending in waiting:
+            await hand_over(deps, conn, pending)
     if waiting:
         log.warning("revisions without an outcome handed over again", count=len(waiting))
         deps.wake_relay()
     return len(waiting)
+
+
+async def reprocess(deps: Deps, agency_id: UUID, log_id: UUID) -> UUID:
+    """Read a stored revision with today's adapter, or hand it over to booking again; the log id it is found under.
+
+    An unreadable one becomes a row of its own once it can be read. Raises `RevisionUnknown`, `NothingToReprocess` when
+    its listing is still not mapped, and `UnparseableRevision` when it still cannot be read.
+    """
+    async with transaction(deps.pool, agency_id) as conn:
+        kept = await revision_rows.lock_revision(conn, agency_id, log_id)
+        if kept is None:
+            raise RevisionUnknown(RevisionUnknown.__doc__)
+        if kept.state == UNPARSEABLE:
+            door = await _find_door(deps, str(kept.connection_id))
+            if door is None:
+                raise NothingToReprocess(NothingToReprocess.__doc__)
+            try:
+                revision = read(deps.adapters[door.adapter], kept.raw)
+            except UnparseableRevision as error:
+                raise error.stored_as(log_id) from None
+            await revision_rows.retire_revision(conn, agency_id, log_id)
+            received = await accept_within(deps, conn, door, revision, kept.raw, kept.source)
+            await revision_rows.note_read_again(conn, agency_id, log_id, received.log_id)
+            found = received.log_id
+        else:
+            pending = await revision_rows.republish_revision(conn, agency_id, log_id)
+            if pending is None:
+                raise NothingToReprocess(NothingToReprocess.__doc__)
+            await hand_over(deps, conn, pending)
+            found = log_id
+    deps.wake_relay()
+    return found
 
 
 async def list_revisions(
@@ -135,71 +146,3 @@ async def _find_door(deps: Deps, connection_id: str) -> Door | None:
         return await connection_rows.select_door(deps.system_pool, UUID(connection_id))
     except ValueError:
         return None
-
-
-def _read(adapter: Adapter, body: bytes) -> ParsedRevision:
-    try:
-        return adapter.parse(body)
-    except UnparseableRevision:
-        raise
-    except Exception as error:  # a bug of an adapter must not lose the bytes
-        log.error("adapter failed", error=type(error).__name__)
-        raise UnparseableRevision("body", "adapter_failed", f"{type(error).__name__} in the adapter") from None
-
-
-async def _accept(deps: Deps, door: Door, revision: ParsedRevision, body: bytes, source: Source) -> Received:
-    """Store a revision and, when its listing is mapped, its event for booking; or find it stored already."""
-    log_id = uuid4()
-    async with transaction(deps.pool, door.agency_id) as conn:
-        await listing_rows.lock_listing(conn, door.connection_id, revision.ota_listing_id, exclusive=False)
-        await revision_rows.lock_reservation_code(conn, door.connection_id, revision.ota_reservation_code)
-        found = await revision_rows.select_inbound_context(conn, door.agency_id, door.connection_id, revision)
-        if found.earlier is not None:
-            return Received(revision.revision_id, found.earlier, is_new=False)
-        if found.is_erased:
-            revision, body = replace(revision, guest=None), deps.adapters[door.adapter].without_guest(body)
-        number = next_revision_no(revision.published_at, found.now, found.taken)
-        stored = await revision_rows.insert_revision(
-            conn,
-            door,
-            log_id,
-            revision,
-            raw=body,
-            source=source,
-            trace_id=current_trace_id(),
-            revision_no=number,
-            property_id=found.property_id,
-        )
-        if not stored:  # the same revision_id under another reservation code, a moment ago
-            earlier = await revision_rows.select_revision_log_id(
-                conn, door.agency_id, door.connection_id, revision.revision_id
-            )
-            return Received(revision.revision_id, earlier, is_new=False)
-        if found.property_id is not None:
-            pending = PendingRevision(
-                log_id, door.agency_id, door.connection_id, found.property_id, door.adapter, number, body
-            )
-            event = events.channel_reservation_received(uuid4(), pending, revision, deps.partitions)
-            await insert_outbox_rows(conn, [event])
-    deps.wake_relay()
-    log.info("revision stored", log_id=log_id, connection_id=door.connection_id, mapped=found.property_id is not None)
-    return Received(revision.revision_id, log_id, is_new=True)
-
-
-async def _store_unparseable(deps: Deps, door: Door, body: bytes, error: UnparseableRevision) -> UUID:
-    """Keep the bytes under their digest: a revision_id in them must stay free for a corrected copy."""
-    log_id = uuid4()
-    revision_id = f"sha256/{hashlib.sha256(body).hexdigest()}"
-    async with transaction(deps.pool, door.agency_id) as conn:
-        stored = await revision_rows.insert_unparseable_revision(
-            conn,
-            door,
-            log_id,
-            revision_id=revision_id,
-            raw=body,
-            trace_id=current_trace_id(),
-            reason=str(error),
-        )
-        if stored:
-            return log_id
-        return await revision_rows.select_revision_log_id(conn, door.agency_id, door.connection_id, revision_id)

@@ -124,6 +124,7 @@ CHANNEL_EXAMPLES: dict[type[BaseModel], dict[str, Any]] = {
     channels.ConnectionUpdate: {"enabled": False},
     channels.ConnectionTested: {"ok": False, "status": 401, "error": "the channel answered 401", "duration_ms": 84},
     channels.ListingUpdate: {"markup_percent": "10.00", "close_out": False},
+    channels.RevisionReprocessed: {"log_id": _LOG_ID},
     channels.SyncRequest: {"sync_type": "availability"},
     channels.SyncStarted: {"batch_id": _BATCH_ID, "task_ids": [_TASK_ID]},
     channels.SyncOperation: _OPERATION,

@@ -233,6 +233,17 @@ ROUTES: tuple[PublicRoute, ...] = (
         query=(CONNECTION_ID, REVISION_STATE, *PAGE),
     ),
     PublicRoute(
+        "reprocess_revision",
+        "POST",
+        "/inbound-revisions/{log_id}/reprocess",
+        CHANNEL_SYNC,
+        "/inbound-revisions/{log_id}/reprocess",
+        "Read a stored revision again, or hand it over again",
+        channels.RevisionReprocessed,
+        202,
+        problems=(ProblemCode.ILLEGAL_TRANSITION,),
+    ),
+    PublicRoute(
         "receive_revision",
         "POST",
         "/inbound/{connection_id}",
