@@ -202,6 +202,12 @@ class Agency(Api):
         body = {"name": "Journey OTA", "adapter": "generic-json", "endpoint_url": endpoint_url, "secret": secret}
         return (await self.request("POST", "/channel-connections", body)).expect(201)
 
+    async def listings(self, connection_id: str) -> list[Any]:
+        """The mapped listings of a connection."""
+        reply = await self.request("GET", f"/channel-connections/{connection_id}/listings")
+        items: list[Any] = reply.expect(200)["items"]
+        return items
+
     async def map_listing(self, connection_id: str, property_id: str, ota_listing_id: str) -> Reply:
         """Map a listing of the channel to a property; 201."""
         body = {"property_id": property_id, "ota_listing_id": ota_listing_id}

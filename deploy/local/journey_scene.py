@@ -9,6 +9,7 @@ import secrets
 import uuid
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from typing import Any
 
 from deploy.local.journey_client import (
@@ -85,7 +86,10 @@ class Scene:
         return await until(look, f"availability to show closed {kind or ''}: {nights}", patience_s)
 
     async def told(self, stay: Stay, value: Value, version: int = 0, patience_s: float = PATIENCE_S) -> Night:
-        """What the OTA was told last, once all nights are `value` as of `version` or later; raises `Unexpected`."""
+        """What the OTA was told last of these nights, once all are `value`; raises `Unexpected`.
+
+        With a version, once the OTA was told everything up to it: what it holds already it is not told again.
+        """
         wanted = sorted(nights_of(stay))
 
         def look() -> Night | None:
@@ -93,12 +97,20 @@ class Scene:
             believed = [night for night in nights if night is not None]
             if len(believed) < len(wanted) or any(night.value != value for night in believed):
                 return None
-            return max(believed, key=lambda night: night.at) if believed[0].inventory_version >= version else None
+            return max(believed, key=lambda night: night.at)
 
+        if version:
+            await until(partial(self._require_told_up_to, version), f"the OTA told up to version {version}", patience_s)
         try:
             return await self.ota.wait_for(look, patience_s, f"{self.listing_id} {value} from {stay[0]} to {stay[1]}")
         except AssertionError as error:
             raise Unexpected(f"expected the OTA to be told, came: {error}") from error
+
+    async def _require_told_up_to(self, version: int) -> None:
+        listings = await self.agency.listings(self.connection_id)
+        (told,) = [item.get("pushed_version", 0) for item in listings if item["ota_listing_id"] == self.listing_id]
+        if told < version:
+            raise NotYet(f"version {told}")
 
     async def _revise(self, code: str, **fields: Any) -> str:
         trace_id = new_trace_id()
