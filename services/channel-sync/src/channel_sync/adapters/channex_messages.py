@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
+from channel_sync.domain.currencies import minor_digits
 from channel_sync.domain.errors import UnparseableRevision
 from channel_sync.domain.revisions import MAX_STAYS, Guest, ParsedRevision, Party, room_suffix
 from contracts.channel_sync_reservations_v1 import RevisionStatus
@@ -19,29 +20,6 @@ from contracts.values import EARLIEST_DATE, CalendarDate, Code, Currency, EventM
 Name = Annotated[Code, Storable]
 Amount = Annotated[Decimal, Field(ge=0, le=10**9)]
 Persons = Annotated[int, Field(ge=0, le=100)]
-
-NO_MINOR_UNIT = frozenset(
-    [
-        "BIF",
-        "CLP",
-        "DJF",
-        "GNF",
-        "ISK",
-        "JPY",
-        "KMF",
-        "KRW",
-        "PYG",
-        "RWF",
-        "UGX",
-        "UYI",
-        "VND",
-        "VUV",
-        "XAF",
-        "XOF",
-        "XPF",
-    ]
-)
-THREE_DECIMALS = frozenset(["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"])
 
 ROOM_FIELDS = ("checkin_date", "checkout_date", "room_type_id", "rate_plan_id", "amount")
 REVISION_FIELDS = (
@@ -198,8 +176,7 @@ def _minor(amount: Decimal | None, currency: str | None) -> int | None:
     """Channex writes whole units with decimals ("153.00")."""
     if amount is None or currency is None:
         return None
-    digits = 0 if currency in NO_MINOR_UNIT else 3 if currency in THREE_DECIMALS else 2
-    return int((amount * 10**digits).to_integral_value())
+    return int((amount * 10 ** minor_digits(currency)).to_integral_value())
 
 
 def _dict(value: object) -> dict[str, Any]:
