@@ -1,4 +1,4 @@
-"""Owns how many decimals a currency's minor unit has (ISO 4217); called by adapters whose channel writes whole units."""
+"""Owns how many decimals a currency's minor unit has (ISO 4217); called by adapters."""
 
 USUAL_DIGITS = 2
 NO_MINOR_UNIT = frozenset(
