@@ -15,6 +15,7 @@ from channel_sync.adapters.ota_xml_messages import (
     ENTRIES,
     NEW,
     entries_of,
+    hotel_code,
     instant,
     read_revision,
     reservation_id,
@@ -136,8 +137,9 @@ class OtaXml:
             raise ValueError("one call acknowledges one revision")
         root = root_of(items[0].raw)
         kind = RESERVATIONS if name_of(root) == NEW else CHANGES
-        number = reservation_id(entries_of(root)[0]) or ""
-        body = acknowledgement(kind, number, attribute(root, "TimeStamp"), _target(target))
+        entry = entries_of(root)[0]
+        number, stamp = reservation_id(entry) or "", attribute(root, "TimeStamp")
+        body = acknowledgement(kind, number, hotel_code(entry), stamp, _target(target))
         return _request(target, _reservations(target), kind, body, "POST")
 
     def acked(self, answer: ChannelAnswer) -> bool:

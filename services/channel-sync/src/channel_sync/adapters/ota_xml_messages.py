@@ -132,6 +132,13 @@ def reservation_id(entry: Element) -> str | None:
     return next((value for value in values if value), None)
 
 
+def hotel_code(entry: Element) -> str | None:
+    """The hotel a reservation is of; None when it does not say."""
+    places = ("RoomStays/RoomStay/BasicPropertyInfo", "ResGlobalInfo/BasicPropertyInfo")
+    codes = (attribute(found, "HotelCode") for place in places for found in descend(entry, place))
+    return next((code for code in codes if code), None)
+
+
 def revision_id(root: Element, entry: Element) -> str:
     """A name for a state of a reservation, which this channel does not give one.
 

@@ -73,15 +73,20 @@ def rates_message(items: Sequence[PushItem], now: datetime, target: str) -> byte
     return written(root) if len(messages) else None
 
 
-def acknowledgement(kind: str, reservation_id: str, stamp: str | None, target: str) -> bytes:
-    """That one reservation of a queue is stored; `kind` is the queue, `stamp` the instant its message carried."""
+def acknowledgement(kind: str, reservation_id: str, hotel: str | None, stamp: str | None, target: str) -> bytes:
+    """That one reservation of a queue is stored; `kind` is the queue, `stamp` the instant its message carried.
+
+    The hotel's element is the schema's wish; the number is all a channel asks for.
+    """
     root = _root(f"{kind}RS", stamp, target)
     _child(root, "Success")
     path = ("HotelReservations", "HotelReservation") if kind == RESERVATIONS else ("HotelResModifies", "HotelResModify")
     holder = root
-    for name in (*path, "ResGlobalInfo", "HotelReservationIDs"):
+    for name in (*path, "ResGlobalInfo"):
         holder = _child(holder, name)
-    _child(holder, "HotelReservationID", ResID_Type="14", ResID_Value=reservation_id)
+    numbers = _child(holder, "HotelReservationIDs")
+    _child(numbers, "HotelReservationID", ResID_Type="14", ResID_Value=reservation_id)
+    _child(holder, "BasicPropertyInfo", **({} if hotel is None else {"HotelCode": hotel}))
     return written(root)
 
 
