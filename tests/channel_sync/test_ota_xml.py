@@ -118,6 +118,14 @@ def test_listings_of_two_hotels_never_share_a_call() -> None:
     assert {request.bucket.partition("/")[2] for request in requests} == {"H", "J"}
 
 
+def test_every_listing_of_a_large_hotel_is_in_one_call_of_each_kind() -> None:
+    requests = requests_for(*(item(nights(1), number=number) for number in range(1, 26)))
+    for kind in ("AvailNotif", "RateAmountNotif"):
+        calls = [request for request in requests if request.request.url.endswith(kind)]
+        assert [len(call.covers) for call in calls] == [10, 10, 5]
+        assert {covers.listing_id.int for call in calls for covers in call.covers} == set(range(1, 26))
+
+
 @pytest.mark.parametrize(("currency", "digits"), [("EUR", "2"), ("JPY", "0"), ("KWD", "3")])
 def test_prices_say_how_many_of_their_digits_are_decimals(currency: str, digits: str) -> None:
     rates = ElementTree.fromstring(requests_for(item(nights(1), currency=currency))[0].request.body)

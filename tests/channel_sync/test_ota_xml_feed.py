@@ -1,10 +1,13 @@
 """Proves the OpenTravel XML adapter's queues: reservations are cut out, read, stripped, acknowledged."""
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from channel_sync.adapters.ota_xml import OtaXml
 from channel_sync.domain.ari import ChannelTarget, FeedItem
@@ -106,6 +109,40 @@ def test_several_rooms_are_several_stays_with_names_and_amounts_of_their_own() -
     assert revision.others == (second,)
 
 
+def test_the_reservations_number_is_the_one_marked_as_such_wherever_it_stands() -> None:
+    marked = raw().replace(
+        b"<HotelReservationID ", b'<HotelReservationID ResID_Type="34" ResID_Value="pin"/><HotelReservationID '
+    )
+    marked = marked.replace(b'ResID_Value="77"', b'ResID_Type="14" ResID_Value="77"')
+    elsewhere = (
+        raw().replace(b'ResID_Value="77"', b"").replace(b"<RoomStays>", b'<UniqueID Type="14" ID="77"/><RoomStays>')
+    )
+    assert [ADAPTER.parse(body).ota_reservation_code for body in (marked, elsewhere)] == ["77", "77"]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_no_damage_to_a_message_does_anything_but_refuse_it(data: st.DataObject) -> None:
+    body = raw(guest=GUEST)
+    start = data.draw(st.integers(0, len(body)))
+    end = data.draw(st.integers(start, min(len(body), start + 40)))
+    text = data.draw(
+        st.text(max_size=20) | st.sampled_from(["9" * 5000, "-1", "1e999", "0001-01-01T00:00:00+23:00", '"'])
+    )
+    damaged = body[:start] + text.encode("utf-8", "replace") + body[end:]
+    with suppress(UnparseableRevision):
+        ADAPTER.parse(damaged)
+    with suppress(FeedUnreadable):
+        page(damaged)
+    assert CARD.encode() not in ADAPTER.without_guest(damaged)
+
+
+def test_one_room_of_several_may_be_cancelled_alone() -> None:
+    gone = stay("H", "R2", "T1", JUNE).replace("<RoomStay ", '<RoomStay RoomStayStatus="Cancelled" ')
+    revision = ADAPTER.parse(raw(ROOM + gone, CHANGES))
+    assert [revision.status, *(other.status for other in revision.others)] == ["modified", "cancelled"]
+
+
 def test_the_span_of_a_room_comes_before_its_prices_and_they_before_that_of_the_whole_reservation() -> None:
     whole = '<TimeSpan Start="2026-08-01" End="2026-08-02"/>'
     spanned = ROOM.replace(
@@ -170,6 +207,7 @@ def test_amounts_are_in_the_minor_unit_of_their_currency(total: str, minor: int 
             "RoomStays.RoomStay.0.RoomRates.ExpireDate",
         ),
         (raw(ROOM.replace('HotelCode="H"', "")), "RoomStays.RoomStay.0.BasicPropertyInfo.HotelCode"),
+        (raw(ROOM.replace('Count="2"', f'Count="{"9" * 5000}"')), "RoomStays.RoomStay.0.GuestCounts"),
         (raw(ROOM.replace('Count="2"', 'Count="Zoë"')), "RoomStays.RoomStay.0.GuestCounts"),
         (raw(extra='<Total AmountAfterTax="Zoë" CurrencyCode="EUR"/>'), "RoomStays.RoomStay.0.Total"),
         (raw(extra='<Total AmountAfterTax="NaN" CurrencyCode="EUR"/>'), "RoomStays.RoomStay.0.Total"),

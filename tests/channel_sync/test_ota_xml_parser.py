@@ -4,7 +4,9 @@ from pathlib import Path
 from time import process_time
 
 import pytest
+from lxml import etree
 
+from channel_sync.adapters import ota_xml_parser
 from channel_sync.adapters.ota_xml import OtaXml
 from channel_sync.adapters.ota_xml_parser import MAX_DOCUMENT_BYTES, XmlRefused, root_of
 from channel_sync.domain.errors import FeedUnreadable, UnparseableRevision
@@ -65,6 +67,23 @@ def test_no_file_is_read(tmp_path: Path) -> None:
     assert refusal_of(f'<!DOCTYPE r [<!ENTITY x SYSTEM "{uri}">]><r>&x;</r>'.encode()) == "doctype"
     included = f'<r xmlns:xi="http://www.w3.org/2001/XInclude"><xi:include href="{uri}"/></r>'.encode()
     assert "of this machine" not in "".join(str(text) for text in root_of(included).itertext())
+
+
+def test_a_document_with_a_doctype_never_meets_the_parser(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never() -> None:
+        raise AssertionError("the parser was asked for")
+
+    monkeypatch.setattr(ota_xml_parser, "_parser", never)
+    assert refusal_of(DECLARATION + b"<!-- x --><!DOCTYPE r><r/>") == "doctype"
+
+
+def test_the_parser_on_its_own_expands_no_entity_and_reads_no_file(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("of this machine")
+    for value in ('"of this machine"', f'SYSTEM "{secret.as_uri()}"'):
+        body = f"<!DOCTYPE r [<!ENTITY x {value}>]><r>&x;</r>".encode()
+        root = etree.fromstring(body, ota_xml_parser._parser())
+        assert (root.text, [child.text for child in root]) == (None, ["&x;"])
 
 
 def test_the_word_doctype_in_a_remark_is_text() -> None:

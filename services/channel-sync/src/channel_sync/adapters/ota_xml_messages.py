@@ -31,6 +31,7 @@ from contracts.values import EARLIEST_DATE, LATEST_DATE
 ONE_NIGHT = timedelta(days=1)
 LONGEST_NAME = 120
 MAX_ROOMS = 100
+MAX_PERSONS = 100
 MAX_MINOR = 10**12
 NEW, MODIFIED = "OTA_HotelResNotifRQ", "OTA_HotelResModifyNotifRQ"
 ENTRIES: Mapping[str, str] = {NEW: "HotelReservations/HotelReservation", MODIFIED: "HotelResModifies/HotelResModify"}
@@ -50,7 +51,7 @@ WITHOUT_GUEST: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("HotelReservation", "HotelResModify"), ("CreateDateTime", "LastModifyDateTime", "ResStatus")),
     "UniqueID": ("Type", "ID"),
     **dict.fromkeys(("RoomStays", "RoomTypes", "RoomRates", "GuestCounts"), ()),
-    "RoomStay": ("IndexNumber",),
+    "RoomStay": ("IndexNumber", "RoomStayStatus"),
     "RoomType": ("RoomTypeCode",),
     "RoomRate": ("RoomTypeCode", "RatePlanCode", "EffectiveDate", "ExpireDate"),
     "GuestCount": ("AgeQualifyingCode", "Count"),
@@ -197,10 +198,11 @@ def _published_at(root: Element, entry: Element) -> datetime | None:
 def _stay(
     whole: ParsedRevision, stay: Element | None, global_info: Element | None, number: int, of: int
 ) -> ParsedRevision:
-    """The stay of one room; `number` counts from 1 and is in the names of all but the first."""
+    """The stay of one room, which may be cancelled alone; `number` counts from 1 and is in all names but the first."""
     field = f"RoomStays.RoomStay.{number - 1}"
+    status: RevisionStatus = "cancelled" if attribute(stay, "RoomStayStatus") in CANCELLED else whole.status
     check_in, check_out = _span(stay, global_info, field)
-    if whole.status != "cancelled" and (check_in is None or check_out is None):
+    if status != "cancelled" and (check_in is None or check_out is None):
         raise UnparseableRevision(f"{field}.TimeSpan", "missing", "is required unless the revision is a cancellation")
     if check_in is not None and check_out is not None and check_out <= check_in:
         raise UnparseableRevision(f"{field}.TimeSpan", "not_after_check_in", "must end after it starts")
@@ -210,6 +212,7 @@ def _stay(
     return replace(
         whole,
         revision_id=_name(whole.revision_id + suffix, "EchoToken"),
+        status=status,
         ota_reservation_code=_name(whole.ota_reservation_code + suffix, "ResGlobalInfo.HotelReservationIDs"),
         ota_listing_id=_listing(stay, global_info, field),
         check_in=check_in,
@@ -283,8 +286,8 @@ def _party(stay: Element | None, field: str) -> Party | None:
     counts = {ADULT: 0, CHILD: 0, INFANT: 0}
     for entry in descend(stay, "GuestCounts/GuestCount"):
         text = attribute(entry, "Count") or "0"
-        if not (text.isascii() and text.isdecimal() and int(text) <= MAX_ROOMS):
-            raise UnparseableRevision(f"{field}.GuestCounts", "count", f"must be whole numbers up to {MAX_ROOMS}")
+        if not (text.isascii() and text.isdecimal() and len(text) <= 3 and int(text) <= MAX_PERSONS):
+            raise UnparseableRevision(f"{field}.GuestCounts", "count", f"must be whole numbers up to {MAX_PERSONS}")
         age = attribute(entry, "AgeQualifyingCode")
         counts[age if age in (CHILD, INFANT) else ADULT] += int(text)
     return Party(counts[ADULT], counts[CHILD], counts[INFANT]) if counts[ADULT] else None
