@@ -18,6 +18,7 @@ from channel_sync.service.deps import Deps
 from deploy.local.services import BOOKING, CHANNEL_SYNC
 from tests.channel_sync.channel_server import ChannelServer, served
 from tests.channel_sync.channels.channex import ChannexChannel
+from tests.channel_sync.channels.ota_xml import OtaXmlChannel, reservation, stay
 from tests.channel_sync.conftest import Agency
 from tests.channel_sync.inbound_scene import map_listing, outbox
 from tests.waiting import eventually
@@ -299,3 +300,52 @@ async def test_a_booking_of_a_feed_is_in_the_ledger_and_its_nights_are_told_clos
         found = (await agency.get(BOOKING, f"/bookings?property_id={property_id}"))["items"]
         assert [one["ota_reservation_code"] for one in found] == ["BDC-B"]
         assert channel.acknowledged == ["r1"]
+
+
+async def test_both_queues_of_an_xml_channel_are_emptied_in_one_poll(deps: Deps) -> None:
+    channel = OtaXmlChannel("user:password", {("H", "R1"): ("T1",)})
+    night = date(2027, 3, 1)
+    channel.queues["OTA_HotelResNotif"]["77"] = reservation("77", stay("H", "R1", "T1", [night]))
+    gone = reservation("78", stay("H", "R1", "T1", [night]), attributes=' ResStatus="Cancel"')
+    channel.queues["OTA_HotelResModifyNotif"]["78"] = gone
+    async with served(channel) as server:
+        new = NewConnection("Channel", "ota-xml", server.url, {}, "user:password")
+        answer = await connections.create_connection(deps, uuid4(), new, None, lambda made, _: str(made.id))
+        claimed = await feeds.claim_feeds(deps, 1000)
+        (feed,) = [one for one in claimed if str(one.door.connection_id) == answer.body]
+        assert await feeds.poll(deps, feed) == 2
+        rows = await deps.system_pool.fetch(
+            "SELECT ota_reservation_code, revision_status, acknowledged_at FROM inbound_revisions"
+            " WHERE connection_id = $1 ORDER BY 1",
+            UUID(answer.body),
+        )
+    assert [(row["ota_reservation_code"], row["revision_status"]) for row in rows] == [
+        ("77", "new"),
+        ("78", "cancelled"),
+    ]
+    assert all(row["acknowledged_at"] is not None for row in rows)
+    assert channel.queues == {"OTA_HotelResNotif": {}, "OTA_HotelResModifyNotif": {}}
+
+
+async def test_nights_are_told_to_an_xml_channel(agency: Agency, soon: date) -> None:
+    channel = OtaXmlChannel("user:password", {("H", "R1"): ("T1",)})
+    async with served(channel) as server:
+        body = {"name": "C", "adapter": "ota-xml", "endpoint_url": server.url, "secret": "user:password and more"}
+        refused = await agency.post(CHANNEL_SYNC, "/channel-connections", body)
+        tested = await agency.call(CHANNEL_SYNC, "POST", f"/channel-connections/{refused['id']}/test")
+        assert (tested.body["ok"], tested.body["status"]) == (False, 401)
+        channel.user_and_password = "user:password and more"
+        property_id = await agency.new_property()
+        await agency.call(BOOKING, "PUT", f"/properties/{property_id}/rates", {"default_minor": 9000})
+        path = f"/channel-connections/{refused['id']}/listings"
+        wanted = {"property_id": property_id, "ota_listing_id": "H/R1", "ota_rate_plan_id": "T1"}
+        await agency.post(CHANNEL_SYNC, path, wanted)
+        await agency.book(property_id, soon, soon + timedelta(days=1))
+
+        async def clean() -> bool | None:
+            (listing,) = (await agency.get(CHANNEL_SYNC, path))["items"]
+            return True if not listing["dirty"] and listing.get("pushed_version", 0) >= 3 else None
+
+        await eventually(clean, "a channel that was told everything")
+    told = [values for (room, _, night), values in channel.nights.items() if (room, night) == ("R1", soon)]
+    assert any(values.get("BookingLimit") == "0" for values in told), told

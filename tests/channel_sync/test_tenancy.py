@@ -7,8 +7,6 @@ fails here. What the catalogue says of policies is held in tests/channel_sync/te
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -20,13 +18,13 @@ from cryptography.fernet import Fernet
 
 from channel_sync.main import build
 from channel_sync.settings import ChannelSyncSettings
-from deploy.local.services import BOOKING, CHANNEL_SYNC, Suite
+from deploy.local.services import CHANNEL_SYNC, Suite
 from runtime.postgres import Pool, create_pool, transaction
 from tests.booking.bad_values import fields_of
 from tests.booking.served import Operation, operations_of
 from tests.channel_sync.conftest import Agency, Answer
-from tests.e2e.infra.ota_simulator import OtaSimulator, Reply
-from tests.waiting import eventually
+from tests.channel_sync.tenant import KEY, Tenant, seeded, sell
+from tests.e2e.infra.ota_simulator import OtaSimulator
 
 pytestmark = pytest.mark.stack
 
@@ -40,9 +38,6 @@ INSERTED = {
 }
 UPDATED = {"inbound_revisions"}
 DELETED = {"listings", "sync_batches", "sync_operations"}
-# Both agencies use the same, so that nothing but the agency tells their rows apart.
-KEY = {"Idempotency-Key": "one key of two agencies"}
-OTA_LISTING_ID = "L1"
 
 
 def document_of_channel_sync() -> dict[str, Any]:
@@ -69,83 +64,6 @@ FOUND_BUT_REFUSED = {MAP_LISTING, "POST /sync-operations/{log_id}/retry"}
 OPERATIONS = {operation.name: operation for operation in operations_of(DOCUMENT)}
 WITH_IDS = [o for o in OPERATIONS.values() if o.parameters("path") and o.name != SIGNED]
 LISTS = [o for o in OPERATIONS.values() if o.method == "GET" and not o.parameters("path")]
-
-
-@dataclass(frozen=True)
-class Tenant:
-    """An agency with a row in every table, the bodies that made its connection and listing, and its ids by name."""
-
-    agency: Agency
-    ota: OtaSimulator
-    connection: dict[str, Any]
-    listing: dict[str, str]
-    ids: dict[str, str]
-
-    async def call(self, operation: Operation, ids: dict[str, str], body: Any = None, query: str = "") -> Answer:
-        """One request of this agency."""
-        return await self.agency.call(CHANNEL_SYNC, operation.method, operation.url(ids) + query, body)
-
-
-async def sell(agency: Agency, ota: OtaSimulator, connection_id: str) -> Reply:
-    """The same revision each time: of an agency, signed by a channel, for a connection."""
-    day = datetime.now(UTC).date() + timedelta(days=30)
-    return await ota.send_revision(
-        agency.inbound_url({"id": connection_id}),
-        ota_listing_id=OTA_LISTING_ID,
-        ota_reservation_code="SAME",
-        revision_id="same",
-        check_in=day,
-        check_out=day + timedelta(days=2),
-    )
-
-
-async def seeded(agency: Agency, ota: OtaSimulator, system: Pool) -> Tenant:
-    """A channel sold a stay, was told of it, and its guest was erased: all over HTTP."""
-    body = {
-        "name": "Channel",
-        "adapter": "generic-json",
-        "endpoint_url": ota.endpoint_url,
-        "secret": ota.secret,
-        "settings": {"calls_per_minute": 6000},
-    }
-    connection = await agency.post(CHANNEL_SYNC, "/channel-connections", body, KEY)
-    property_id = await agency.new_property()
-    wanted = {"property_id": property_id, "ota_listing_id": OTA_LISTING_ID}
-    path = f"/channel-connections/{connection['id']}/listings"
-    listing = await agency.post(CHANNEL_SYNC, path, wanted)
-    sold = await sell(agency, ota, connection["id"])
-    revision = await agency.settled(sold.body["log_id"])
-    reservation = await agency.get(BOOKING, f"/bookings/{revision['reservation_id']}")
-    erased = await agency.call(BOOKING, "POST", f"/guests/{reservation['guest_id']}/erase")
-    assert erased.status == 200, erased
-
-    async def at_rest() -> bool | None:
-        version = (await agency.get(BOOKING, f"/properties/{property_id}"))["inventory_version"]
-        (told,) = (await agency.get(CHANNEL_SYNC, path))["items"]
-        forgotten = await system.fetchval("SELECT count(*) FROM erased_reservations WHERE agency_id = $1", agency.id)
-        return True if told.get("pushed_version") == version and not told["dirty"] and forgotten else None
-
-    await eventually(at_rest, "the channel told everything and the guest forgotten")
-    feed = {"name": "Feed", "adapter": "channex", "endpoint_url": ota.endpoint_url}
-    polled = await agency.post(CHANNEL_SYNC, "/channel-connections", feed)
-
-    async def failed() -> bool | None:
-        query = "SELECT error FROM feeds WHERE connection_id = $1"
-        return True if await system.fetchval(query, UUID(polled["id"])) else None
-
-    await eventually(failed, "a feed that was asked once")
-    (batch,) = (await agency.get(CHANNEL_SYNC, f"/channel-connections/{connection['id']}/sync-batches"))["items"]
-    operations = await agency.get(CHANNEL_SYNC, f"/channel-connections/{connection['id']}/operations")
-    ids = {
-        "connection_id": connection["id"],
-        "batch_id": batch["batch_id"],
-        "property_id": property_id,
-        "listing_id": listing["id"],
-        "log_id": operations["items"][0]["log_id"],
-        "revision_log_id": sold.body["log_id"],
-        "reservation_id": reservation["id"],
-    }
-    return Tenant(agency, ota, body, wanted, ids)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

@@ -6,6 +6,7 @@ from typing import ClassVar, Protocol
 
 from channel_sync.adapters.channex import Channex
 from channel_sync.adapters.generic_json import GenericJson
+from channel_sync.adapters.ota_xml import OtaXml
 from channel_sync.domain.ari import (
     ChannelTarget,
     FeedItem,
@@ -62,5 +63,5 @@ class FeedAdapter(Adapter, Protocol):
         """Whether the channel took note."""
 
 
-FEEDS: Mapping[str, FeedAdapter] = {adapter.name: adapter for adapter in (Channex(),)}
+FEEDS: Mapping[str, FeedAdapter] = {adapter.name: adapter for adapter in (Channex(), OtaXml())}
 ADAPTERS: Mapping[str, Adapter] = {GenericJson.name: GenericJson(), **FEEDS}

@@ -125,7 +125,7 @@ class FeedItem:
 
 @dataclass(frozen=True, slots=True)
 class FeedPage:
-    """One page of a feed; `cursor` is where to go on, None where the feed has no position of its own."""
+    """One page of a feed; `cursor` is where to go on, now or at the next poll; None is the feed's beginning."""
 
     items: tuple[FeedItem, ...]
     cursor: str | None

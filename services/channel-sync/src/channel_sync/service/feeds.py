@@ -91,10 +91,10 @@ async def _read_pages(deps: Deps, feed: ClaimedFeed, polled: _Polled) -> None:
         for item in page.items:
             await _store(deps, feed, item, polled)
         is_acknowledged = await _acknowledge(deps, feed, adapter, target, page.items)
-        cursor = page.cursor if page.cursor is not None else cursor
+        # A page that brings nothing new and leads nowhere else, or cannot be acknowledged, would come for ever.
+        is_stuck = polled.stored == before and not is_acknowledged and (bool(page.items) or page.cursor == cursor)
+        cursor = page.cursor
         is_ours = await _keep(deps, feed, cursor)
-        # A page that brings nothing new and cannot be acknowledged would come for ever.
-        is_stuck = polled.stored == before and not is_acknowledged
         if not page.has_more or is_stuck or not is_ours:
             return
         if time.monotonic() - polled.began > deps.push.lease_s / 2:
