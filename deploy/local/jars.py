@@ -1,4 +1,4 @@
-"""Owns the download of Kafka's jars: pinned by `kafka_jars.lock`, kept in one cache; called by the stack."""
+"""Owns the download of the jars of Kafka and Kafka Connect: each set pinned by a lock, one cache; called by the stack."""
 
 from __future__ import annotations
 
@@ -8,57 +8,76 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import requests
 from jgo.maven import MavenContext, PythonResolver
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
-LOCK = Path(__file__).with_name("kafka_jars.lock")
-# The `!` says "this version, whatever its dependency management wants": without it log4j's drags kafka-clients down to
-# 3.8 and the broker dies with NoSuchMethodError.
-COORDINATES = (
-    "org.apache.kafka:kafka_2.13:4.3.1",
-    "org.apache.logging.log4j:log4j-slf4j-impl:2.24.3!",
-    "org.apache.logging.log4j:log4j-core:2.24.3!",
-)
 MIRROR_VARIABLE = "PMS_MAVEN_MIRROR"
 AT_ONCE = 4
 TIMEOUT_S = 60
+# The `!` says "this version, whatever its dependency management wants": without it log4j's drags kafka-clients down to
+# 3.8 and the broker dies with NoSuchMethodError.
+LOG4J = ("org.apache.logging.log4j:log4j-slf4j-impl:2.24.3!", "org.apache.logging.log4j:log4j-core:2.24.3!")
+
+
+@dataclass(frozen=True)
+class JarSet:
+    """What one program needs on its class path: asked for by `coordinates`, written down whole in `lock`."""
+
+    name: str
+    lock: Path
+    coordinates: tuple[str, ...]
+
+
+KAFKA = JarSet("Kafka", Path(__file__).with_name("kafka_jars.lock"), ("org.apache.kafka:kafka_2.13:4.3.1", *LOG4J))
+CONNECT_FILE = "org.apache.kafka:connect-file:4.3.1"
+CONNECT = JarSet(
+    "Kafka Connect",
+    Path(__file__).with_name("connect_jars.lock"),
+    ("org.apache.kafka:connect-runtime:4.3.1!", f"{CONNECT_FILE}!", *LOG4J),
+)
 
 
 class DownloadRefused(Exception):
     """A file that the local stack needs could not be downloaded; the text says which, why, and what to do."""
 
 
-def class_path(cache_dir: Path) -> str:
-    """The class path of Kafka, downloading what is missing first (with a progress bar). Raises `DownloadRefused`.
+def class_path(cache_dir: Path, jars: JarSet = KAFKA) -> str:
+    """The class path of a set, downloading what is missing first (with a progress bar). Raises `DownloadRefused`.
 
     Safe for several processes at once: one downloads, the others wait.
     """
-    wanted = [line.split() for line in LOCK.read_text().splitlines() if line and not line.startswith("#")]
+    wanted = [line.split() for line in jars.lock.read_text().splitlines() if line and not line.startswith("#")]
     cache_dir.mkdir(parents=True, exist_ok=True)
-    complete = cache_dir / f"kafka-{_sha256(LOCK)[:16]}.complete"
+    complete = cache_dir / f"{jars.lock.stem.removesuffix('_jars')}-{_sha256(jars.lock)[:16]}.complete"
     if not complete.exists():
         with (cache_dir / "download.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not complete.exists():
-                _download(cache_dir, wanted)
+                _download(cache_dir, jars.name, wanted)
                 complete.touch()
     context = _context(cache_dir)
     return os.pathsep.join(str(_path(context, coordinate)) for coordinate, _ in wanted)
 
 
-def write_lock(cache_dir: Path) -> int:
-    """Resolve `COORDINATES` anew and write the lock: one line per jar, `group:artifact:version sha256`. The number."""
+def jar_path(cache_dir: Path, coordinate: str) -> Path:
+    """Where the cache keeps one jar of a set that `class_path` has downloaded."""
+    return _path(_context(cache_dir), coordinate)
+
+
+def write_lock(cache_dir: Path, jars: JarSet = KAFKA) -> int:
+    """Resolve a set anew and write its lock: one line per jar, `group:artifact:version sha256`. The number."""
     context = _context(cache_dir)
-    inputs, transitive = context.resolver.resolve([context.create_dependency(text) for text in COORDINATES])
+    inputs, transitive = context.resolver.resolve([context.create_dependency(text) for text in jars.coordinates])
     lines = []
     for dependency in [*inputs, *transitive]:
         component = dependency.artifact.component
         name = f"{component.groupId}:{component.artifactId}:{component.version}"
         lines.append(f"{name} {_sha256(dependency.artifact.resolve())}\n")
-    LOCK.write_text("# Written by `make lock`: the jars of Kafka's class path.\n" + "".join(sorted(lines)))
+    jars.lock.write_text(f"# Written by `make lock`: the jars of {jars.name}'s class path.\n" + "".join(sorted(lines)))
     return len(lines)
 
 
@@ -78,10 +97,10 @@ def _path(context: MavenContext, coordinate: str) -> Path:
     return path
 
 
-def _download(cache_dir: Path, wanted: list[list[str]]) -> None:
+def _download(cache_dir: Path, name: str, wanted: list[list[str]]) -> None:
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
     with Progress(*columns) as progress:
-        task = progress.add_task(f"Kafka ({len(wanted)} jars, once)", total=0)
+        task = progress.add_task(f"{name} ({len(wanted)} jars, once)", total=0)
 
         @contextmanager
         def on_file(_name: str, size: int) -> Iterator[Callable[[int], None]]:
