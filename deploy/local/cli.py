@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 
 from deploy.local.follow import follow
-from deploy.local.jars import DownloadRefused, class_path, write_lock
+from deploy.local.jars import CONNECT, KAFKA, DownloadRefused, class_path, write_lock
 from deploy.local.journey import guided_journey
 from deploy.local.places import CACHE_DIR, RUN_DIR, remove_run_dir
 from deploy.local.ports import PortTaken
@@ -133,13 +133,15 @@ def logs(run_dir: Path, name: str | None, forever: bool) -> None:
 def download() -> None:
     """Fetch what the embedded stack needs, unless it is there."""
     with _plain_messages(RUN_DIR):
-        class_path(CACHE_DIR)
+        for jars in (KAFKA, CONNECT):
+            class_path(CACHE_DIR, jars)
 
 
 @main.command()
 def lock() -> None:
-    """Resolve Kafka's jars anew and write their list with hashes."""
-    click.echo(f"locked {write_lock(CACHE_DIR)} jars")
+    """Resolve the jars of Kafka and Kafka Connect anew and write their lists with hashes."""
+    for jars in (KAFKA, CONNECT):
+        click.echo(f"locked {write_lock(CACHE_DIR, jars)} jars of {jars.name}")
 
 
 @contextmanager

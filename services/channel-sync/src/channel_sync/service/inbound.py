@@ -59,14 +59,19 @@ async def receive_webhook(deps: Deps, connection_id: str, timestamp: str, signat
 async def receive_record(deps: Deps, connection_id: str, body: bytes) -> Received:
     """Store a revision that came through the open topic, which only trusted connectors write.
 
-    Raises `ConnectionUnknown`, `RevisionTooLarge` and `UnparseableRevision`; then nothing is stored.
+    Raises `ConnectionUnknown` and `RevisionTooLarge`, then nothing is stored; and `UnparseableRevision` once the bytes
+    are stored, naming them, so that the connection's agency sees them whichever door they came through.
     """
     if len(body) > MAX_REVISION_BYTES:
         raise RevisionTooLarge(RevisionTooLarge.__doc__)
     door = await _find_door(deps, connection_id)
     if door is None:
         raise ConnectionUnknown(ConnectionUnknown.__doc__)
-    return await accept(deps, door, read(deps.adapters[door.adapter], body), body, "kafka")
+    try:
+        revision = read(deps.adapters[door.adapter], body)
+    except UnparseableRevision as error:
+        raise error.stored_as(await store_unparseable(deps, door, body, error, "kafka")) from None
+    return await accept(deps, door, revision, body, "kafka")
 
 
 async def settle(deps: Deps, agency_id: UUID, result: RevisionResult) -> None:
