@@ -1,4 +1,4 @@
-"""Owns the download of the jars of Kafka and Kafka Connect: each set pinned by a lock, one cache; called by the stack."""
+"""Owns the download of Kafka's and Kafka Connect's jars: pinned by locks, kept in one cache; called by the stack."""
 
 from __future__ import annotations
 

@@ -166,19 +166,25 @@ async def test_the_topic_and_the_webhook_are_two_doors_to_one_room(deps: Deps) -
     assert by_topic.log_id == by_webhook.log_id
 
 
-async def test_the_topic_stores_nothing_it_cannot_read(deps: Deps) -> None:
+async def test_what_the_topic_brings_and_nobody_can_read_is_kept_once_for_its_connection(deps: Deps) -> None:
     connection_id = await connect(deps, uuid4())
-    with pytest.raises(UnparseableRevision):
-        await inbound.receive_record(deps, str(connection_id), b"{")
+    for _ in range(2):
+        with pytest.raises(UnparseableRevision):
+            await inbound.receive_record(deps, str(connection_id), b"{")
+    kept = await deps.system_pool.fetch(
+        "SELECT raw, source, state FROM inbound_revisions WHERE connection_id = $1", connection_id
+    )
+    assert [tuple(row) for row in kept] == [(b"{", "kafka", "unparseable")]
+
+
+async def test_the_topic_stores_nothing_of_an_unknown_connection_and_nothing_too_large(deps: Deps) -> None:
+    connection_id = await connect(deps, uuid4())
     with pytest.raises(ConnectionUnknown):
         await inbound.receive_record(deps, "nobody", body())
     with pytest.raises(RevisionTooLarge):
         await inbound.receive_record(deps, str(connection_id), b" " * (MAX_REVISION_BYTES + 1))
-    assert (
-        await deps.system_pool.fetchval(
-            "SELECT count(*) FROM inbound_revisions WHERE connection_id = $1", connection_id
-        )
-        == 0
+    assert not await deps.system_pool.fetchval(
+        "SELECT count(*) FROM inbound_revisions WHERE connection_id = $1", connection_id
     )
 
 
