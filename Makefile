@@ -77,7 +77,7 @@ contracts: $(READY) ## generate the JSON Schemas and AsyncAPI from contracts/
 schema: $(READY) ## write each service's schema.sql from its migrations
 	$(LOCAL) schema
 
-lock: $(READY) ## resolve all dependencies anew: requirements.lock and Kafka's jars
+lock: $(READY) ## resolve all dependencies anew: requirements.lock and the jars of Kafka and Connect
 	$(BIN)/uv pip compile -q --universal --generate-hashes --upgrade --python-version 3.11 -o requirements.lock requirements.in
 	$(LOCAL) lock
 
