@@ -79,9 +79,8 @@ async def test_a_dropped_file_becomes_bookings_through_connect_and_a_restarted_w
     dropped = connect.DroppedFile("dropped", path, scene.connection_id)
     spec = connect.prepare(tmp_path, free_port(), running.suite.kafka_bootstrap, [dropped])
     async with worker(running, spec):
-        append(
-            path, revision(scene, first, days(0, 2)), GARBAGE, revision(scene, second, days(2, 4))
-        )  # dropped after the worker began
+        # Dropped while the worker runs: it waits for a file that does not exist yet.
+        append(path, revision(scene, first, days(0, 2)), GARBAGE, revision(scene, second, days(2, 4)))
         for code in (first, second):
             await scene.reservation(code, "confirmed")
         (kept,) = await unparseable(scene)
