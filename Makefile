@@ -6,7 +6,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 REPEAT ?= 20
 # What `make prove` asks of the proofs that have a size of their own; `make test` runs them small.
-PROOFS := tests/e2e/test_histories.py tests/e2e/test_kills_at_commit.py tests/availability/proofs
+PROOFS := tests/e2e/test_histories.py tests/e2e/test_kills_at_commit.py tests/e2e/test_channel_truth.py tests/availability/proofs
 HISTORY_SECONDS ?= 60
 COMMIT_HITS ?= 300
 CACHE_SCALE ?= 10
@@ -62,7 +62,8 @@ test: $(READY) ## all tests, on a real PostgreSQL and a real Kafka
 prove: $(READY) ## the proofs at full size, then the other end-to-end tests REPEAT times each (20); writes docs/proof.md
 	$(LOCAL) download
 	rm -rf .cache/prove
-	PMS_HISTORY_SECONDS=$(HISTORY_SECONDS) PMS_COMMIT_HITS=$(COMMIT_HITS) PMS_CACHE_SCALE=$(CACHE_SCALE) $(NOTED)/proofs.xml $(PROOFS)
+	PMS_HISTORY_SECONDS=$(HISTORY_SECONDS) PMS_COMMIT_HITS=$(COMMIT_HITS) PMS_CACHE_SCALE=$(CACHE_SCALE) \
+		PMS_CHANNEL_SCALE=$(CACHE_SCALE) $(NOTED)/proofs.xml $(PROOFS)
 	PMS_REPEAT=$(REPEAT) $(NOTED)/machine.xml tests/booking/test_ledger_machine.py
 	PMS_REPEAT=$(REPEAT) $(NOTED)/repeated.xml -m e2e $(addprefix --ignore=,$(PROOFS))
 	$(BIN)/python -m tests.e2e.infra.proof_page .cache/prove/*.xml

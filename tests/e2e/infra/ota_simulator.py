@@ -161,6 +161,10 @@ class OtaSimulator:
         """Believe the next pushes and close the connection instead of answering."""
         self.answer_next(Misbehaviour(applies=True, cut=True), times)
 
+    def behave(self) -> None:
+        """Misbehave no more, whatever was planned."""
+        self._plan.clear()
+
     # --- what the channel believes
 
     def night(self, ota_listing_id: str, night: date) -> Night | None:
