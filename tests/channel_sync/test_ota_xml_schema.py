@@ -1,16 +1,13 @@
-"""Proves that what the OpenTravel XML adapter writes is what OpenTravel's schemas allow.
+"""Proves that what the OpenTravel XML adapter writes has the names, order and attributes of OpenTravel's schemas.
 
-The schemas may not be redistributed with this suite (docs/channels/ota-xml.md). Where `OTA_SCHEMAS` names a folder with
-those of one release, every message is validated against them; the names and their order are proved always.
+The schemas may not be redistributed with this suite (docs/channels/ota-xml.md): validate_ota_xml.py beside this file
+validates the same messages against a copy of your own.
 """
 
-import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from uuid import UUID
 
-import pytest
 from lxml import etree
 
 from channel_sync.adapters.ota_xml import OtaXml
@@ -21,7 +18,6 @@ from tests.channel_sync.channels.ota_xml import NAMESPACE, OtaXmlChannel, reserv
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 TARGET = ChannelTarget("https://channel.example/hotels/ota", "user:password", {})
-SCHEMAS = os.environ.get("OTA_SCHEMAS", "")
 ORDER = {
     "AvailStatusMessage": ("StatusApplicationControl", "LengthsOfStay", "RestrictionStatus"),
     "RateAmountMessage": ("StatusApplicationControl", "Rates"),
@@ -84,17 +80,6 @@ def acknowledgement_of(answer: ChannelAnswer) -> bytes:
     request = OtaXml().ack_request(TARGET, items)
     assert request is not None
     return request.body
-
-
-@pytest.mark.skipif(not SCHEMAS, reason="OTA_SCHEMAS names no folder with OpenTravel's schemas")
-def test_every_message_we_write_validates_against_opentravels_schema() -> None:
-    names = set()
-    for body in messages():
-        root = root_of(body)
-        names.add(name_of(root))
-        schema = etree.XMLSchema(etree.parse(Path(SCHEMAS) / f"{name_of(root)}.xsd"))
-        schema.assertValid(root)
-    assert len(names) == 4
 
 
 def test_every_message_has_the_names_and_the_order_of_the_schema_and_nothing_else() -> None:

@@ -17,6 +17,7 @@ from deploy.local.ports import free_port
 from deploy.local.supervisor import ProcessSpec
 from tests.e2e.infra.running import Running, days
 
+MANY = 2_100
 GARBAGE = "this line is no reservation"
 
 
@@ -93,10 +94,12 @@ async def test_a_dropped_file_becomes_bookings_through_connect_and_a_restarted_w
 
         await running.stop(connect.NAME)
         connect.forget_offsets(tmp_path)
-        append(path, revision(scene, fourth, days(6, 8)))
+        # More lines than the file source takes at once unless it is told otherwise.
+        repeated = revision(scene, third, days(4, 6))
+        append(path, *[repeated] * MANY, revision(scene, fourth, days(6, 8)))
         await running.restart(connect.NAME)
-        await scene.reservation(fourth, "confirmed")
-        await wait_for_lines(running, scene, 9)  # everything came again
+        await wait_for_lines(running, scene, 9 + MANY)  # everything came again
+        await scene.reservation(fourth, "confirmed", patience_s=60)
 
     booked = [item["ota_reservation_code"] for item in await scene.agency.bookings(scene.property_id)]
     assert sorted(booked) == sorted([first, second, third, fourth])

@@ -43,7 +43,7 @@ class ChannelSyncSettings(ServiceSettings, KafkaSettings, PostgresSettings):
     push_gather_s: float = Field(
         default=0.1, ge=0, le=60, description="Changes of a listing within so many seconds after a push are one push."
     )
-    push_lease_s: float = Field(default=60.0, ge=5, le=600, description="How long one push of many listings may take.")
+    push_lease_s: float = Field(default=20.0, ge=5, le=600, description="How long one push of many listings may take.")
     push_batch_window_s: float = Field(
         default=10.0, ge=0, le=3600, description="Pushes of a connection within so many seconds are one batch."
     )
