@@ -1,4 +1,4 @@
-"""Proves the iCal adapter: whole calendars only, conditional requests, nights in the property's zone, clear refusals."""
+"""Proves the iCal adapter: whole calendars, conditional requests, nights in the property's zone, clear refusals."""
 
 import json
 from datetime import UTC, date, datetime

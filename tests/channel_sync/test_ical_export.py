@@ -1,4 +1,4 @@
-"""Proves our calendar for channels: stable bytes, no guest, no echo to where nights came from, tokens nobody guesses."""
+"""Proves our calendar for channels: stable bytes, no guest, no echo, tokens nobody guesses."""
 
 from dataclasses import replace
 from datetime import UTC, date, datetime

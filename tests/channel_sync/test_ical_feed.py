@@ -1,4 +1,4 @@
-"""Proves what a calendar's state means: modifications, cancellations after the grace, echoes, and no belief in silence."""
+"""Proves what a calendar's state means: modifications, cancellations after a grace, echoes, mistrust of silence."""
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
