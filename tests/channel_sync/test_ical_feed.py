@@ -43,7 +43,7 @@ def test_a_new_event_is_read_back_as_a_new_revision_without_its_uid() -> None:
     found = changes({}, feed(STAY), NOW, GRACE)
     revision = ADAPTER.parse(found.items[0].raw)
     assert told(found) == [("new", FIRST, LAST)]
-    assert (revision.ota_listing_id, revision.published_at) == ("L", NOW)
+    assert (revision.ota_listing_id, revision.published_at, revision.kind) == ("L", NOW, "block")
     assert revision.revision_id == found.items[0].revision_id
     assert b"zoe" not in found.items[0].raw
     assert ADAPTER.without_guest(found.items[0].raw) == found.items[0].raw

@@ -51,6 +51,7 @@ class ICal:
                 published_at=datetime.fromisoformat(message["seen_at"]),
                 check_in=date.fromisoformat(message["start"]),
                 check_out=date.fromisoformat(message["end"]),
+                kind="block",
             )
         except (KeyError, ValueError, TypeError):
             pass

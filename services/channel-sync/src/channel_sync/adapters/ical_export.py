@@ -42,7 +42,7 @@ def export_calendar(ranges: Iterable[ExportedRange], for_connection: UUID | None
     for closed in sorted(ranges, key=lambda closed: (closed.start, closed.end, closed.range_id)):
         if closed.connection_id is None or closed.connection_id != for_connection:
             calendar.add_component(_event(closed))
-    return calendar.to_ical()
+    return bytes(calendar.to_ical())
 
 
 def export_token(key: bytes, connection_id: UUID, listing_id: UUID, generation: int) -> str:

@@ -102,7 +102,9 @@ def changes(
     if not (seen.is_unchanged or seen.events or seen.refused) and _has_live(known, now):
         return Changes((), known, is_fresh=False)
     after: dict[str, KnownEvent] = {}
-    items: list[FeedItem] = [_refusal(event, seen.ota_listing_id) for event in seen.refused]
+    items: list[FeedItem] = [
+        _refusal(event, seen.ota_listing_id) for event in seen.refused if not event.uid.endswith(OWN_UID_SUFFIX)
+    ]
     shown = {event.uid: event for event in seen.events if not event.uid.endswith(OWN_UID_SUFFIX)}
     unread = {event.uid for event in seen.refused}
     for uid in sorted({*known, *shown}):
