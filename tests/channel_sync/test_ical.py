@@ -133,3 +133,13 @@ def test_bytes_that_are_no_revision_are_refused(raw: bytes) -> None:
 
 def test_nothing_is_pushed() -> None:
     assert ADAPTER.push_requests(TARGET, (), NOW) == ()
+
+
+def test_a_calendar_cut_off_between_two_events_is_not_whole() -> None:
+    channel = CalendarChannel()
+    channel.show("u", "20260601", "20260604")
+    channel.show("v", "20260701", "20260704")
+    body = channel.body()
+    cut = body[: body.index(b"END:VEVENT") + len(b"END:VEVENT\r\n")]
+    with pytest.raises(FeedUnreadable, match="no whole calendar"):
+        ADAPTER.read(ChannelAnswer(200, CALENDAR_TYPE, cut), "L", LISBON)

@@ -146,3 +146,10 @@ def test_a_poll_repeated_after_a_crash_gives_the_same_revision_ids() -> None:
     assert changes({}, feed(STAY), NOW + GRACE, GRACE).items[0].revision_id == first
     moved = SeenEvent(STAY.uid, FIRST, date(2026, 6, 6))
     assert changes({}, feed(moved), NOW, GRACE).items[0].revision_id != first
+
+
+def test_an_old_copy_of_the_calendar_moves_nothing_back() -> None:
+    moved = SeenEvent(STAY.uid, FIRST, date(2026, 6, 6), sequence=3)
+    newer = changes(known(), feed(moved, OTHER), NOW, GRACE)
+    old = changes(newer.known, feed(STAY, OTHER), NOW, GRACE)
+    assert (old.items, old.known) == ((), newer.known)
