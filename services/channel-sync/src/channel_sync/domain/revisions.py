@@ -12,6 +12,7 @@ MAX_STAYS = 100
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 RevisionStatus = Literal["new", "modified", "cancelled"]
+RevisionKind = Literal["reservation", "block"]
 Source = Literal["webhook", "kafka", "feed"]
 
 PUBLISHED = "published"
@@ -59,6 +60,7 @@ class ParsedRevision:
     total_amount_minor: int | None = None
     currency: str | None = None
     others: tuple["ParsedRevision", ...] = ()
+    kind: RevisionKind = "reservation"
 
 
 def stays_of(revision: ParsedRevision) -> tuple[ParsedRevision, ...]:
