@@ -142,6 +142,7 @@ CREATE TABLE public.listings (
     batch_id uuid,
     asked_for text[] DEFAULT '{}'::text[] NOT NULL,
     changed_at timestamp with time zone,
+    asks bigint DEFAULT 0 NOT NULL,
     CONSTRAINT listings_check CHECK (((stale_since IS NULL) OR (task_id IS NOT NULL))),
     CONSTRAINT listings_check1 CHECK (((lease_owner IS NULL) = (lease_expires_at IS NULL))),
     CONSTRAINT listings_markup_percent_check CHECK ((markup_percent > ('-100'::integer)::numeric)),
@@ -489,6 +490,8 @@ GRANT UPDATE(max_nights_sold) ON TABLE public.listings TO channel_sync_app;
 GRANT UPDATE(batch_id) ON TABLE public.listings TO channel_sync_app;
 
 GRANT UPDATE(asked_for) ON TABLE public.listings TO channel_sync_app;
+
+GRANT UPDATE(asks) ON TABLE public.listings TO channel_sync_app;
 
 GRANT SELECT,INSERT ON TABLE public.outbox TO channel_sync_app;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.outbox TO channel_sync_system;

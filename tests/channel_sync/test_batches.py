@@ -59,6 +59,21 @@ async def test_a_full_sync_tells_everything_again_and_every_task_succeeds(listed
     assert all(len(operation["payload_digest"]) == 64 for operation in batch["operations"])
 
 
+async def test_a_sync_asked_for_while_the_listing_is_being_told_tells_all_of_it_afterwards(
+    listed: Listed, soon: date
+) -> None:
+    listed.ota.slow_next(0.4)
+    await listed.book(soon)
+    await listed.ota.wait_until_under_way(10)
+    before = len(listed.ota.pushes)
+    answer = await sync(listed)
+    assert len(listed.ota.pushes) == before, "the push is still under way"
+    batch = await ended(listed, answer.body["batch_id"], "success")
+    assert {operation["task_id"] for operation in batch["operations"]} == set(answer.body["task_ids"])
+    assert {operation["status"] for operation in batch["operations"]} == {"success"}
+    assert sum((end - start).days for start, end, _ in listed.ota.pushes[-1].days) == 365
+
+
 @pytest.mark.parametrize(
     ("sync_type", "operation_type"), [("availability", "availability_update"), ("pricing", "pricing_update")]
 )

@@ -130,6 +130,20 @@ async def test_markup_and_minimum_stay_are_told_of_this_listing_alone(listed: Li
     await listed.ota.wait_for(told, 10, "price and minimum stay of the listing")
 
 
+async def test_an_override_made_while_the_listing_is_being_told_is_told_after_it(listed: Listed, soon: date) -> None:
+    listed.ota.slow_next(0.4)
+    await listed.book(soon)
+    await listed.ota.wait_until_under_way(10)
+    await override(listed, min_stay=4)
+    assert listed.ota.calendars["L1"][soon].value != "closed", "the push is still under way"
+
+    def told() -> bool | None:
+        return listed.ota.details.get("L1", {}).get(soon + timedelta(days=9), {}).get("min_stay_arrival") == 4 or None
+
+    await listed.ota.wait_for(told, 10, "minimum stay of the listing")
+    await listed.clean()
+
+
 async def test_a_listing_that_sold_its_nights_of_a_year_is_closed_for_the_rest_of_it(
     listed: Listed, soon: date
 ) -> None:

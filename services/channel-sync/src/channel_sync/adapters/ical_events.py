@@ -42,9 +42,9 @@ def _check(event: Event, uid: str) -> None:
     for name in RECURRENCE:
         if name in event:
             raise _Refused(name, "recurring", "recurring events are not imported: enter each stay as its own event")
-    for name, _ in event.errors:
-        if str(name).upper() in READ:
-            raise _Refused(str(name).upper(), "invalid", "must be a valid value")
+    for broken, _ in event.errors:
+        if str(broken).upper() in READ:
+            raise _Refused(str(broken).upper(), "invalid", "must be a valid value")
     for name in READ:
         if isinstance(event.get(name), list):
             raise _Refused(name, "repeated", "must be there once")

@@ -40,7 +40,7 @@ class ClaimedListing:
     """A stale listing that this process alone may push until its lease is over.
 
     `dirty_version` and `sent_version` bound the state that may be sent. `accepted` are the nights the channel last
-    accepted, None when that is not known.
+    accepted, None when that is not known. `asks` counts what was asked for before the claim.
     """
 
     listing_id: UUID
@@ -59,6 +59,7 @@ class ClaimedListing:
     changed_at: datetime | None
     batch_id: UUID | None
     asked_for: tuple[str, ...]
+    asks: int
 
     @property
     def oldest_version(self) -> int:

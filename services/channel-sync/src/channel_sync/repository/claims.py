@@ -54,7 +54,7 @@ WHERE listings.id = picked.id AND connections.id = listings.connection_id
 RETURNING listings.id AS listing_id, listings.property_id, listings.ota_listing_id, listings.ota_rate_plan_id,
     listings.dirty_version, listings.sent_version, listings.last_accepted, listings.attempts, listings.task_id,
     listings.lease_epoch, listings.traceparent, listings.stale_since, listings.changed_at, listings.batch_id,
-    listings.asked_for, listings.markup_percent, listings.close_out,
+    listings.asked_for, listings.asks, listings.markup_percent, listings.close_out,
     listings.min_stay, listings.max_nights_sold, listings.connection_id, listings.agency_id, connections.adapter,
     connections.endpoint_url, connections.sealed_secret, connections.settings, connections.failures,
     suite_now() AS claimed_at"""  # noqa: S608 - a number of our own
@@ -81,18 +81,20 @@ async def claim_listings(
     return [_claim(list(of_one)) for _, of_one in groupby(rows, key=lambda row: row["connection_id"])]
 
 
-# Stale until nothing newer was heard of, and this push began when no request with an unknown outcome could still take
-# effect after it: until then what was accepted may be undone, so nothing is known and all is told once more.
+# Stale until nothing newer was heard of or asked for, and this push began when no request with an unknown outcome could
+# still take effect after it: until then what was accepted may be undone, so nothing is known and all is told once more.
 _ACCEPTED = """
 UPDATE listings SET
     lease_owner = NULL, lease_expires_at = NULL, attempts = 0,
     sent_version = greatest(sent_version, $3), pushed_version = $3, accepted_at = suite_now(),
-    last_accepted = CASE WHEN coalesce(unsettled_until <= $5, true) THEN $4::jsonb END,
-    stale_since = CASE WHEN dirty_version <= $3 AND coalesce(unsettled_until <= $5, true) THEN NULL
+    last_accepted = CASE WHEN asks = $8 AND coalesce(unsettled_until <= $5, true) THEN $4::jsonb END,
+    stale_since = CASE WHEN dirty_version <= $3 AND asks = $8 AND coalesce(unsettled_until <= $5, true) THEN NULL
                        ELSE stale_since END,
-    batch_id = CASE WHEN dirty_version <= $3 AND coalesce(unsettled_until <= $5, true) THEN NULL ELSE $7::uuid END,
+    batch_id = CASE WHEN asks <> $8 THEN batch_id
+                    WHEN dirty_version <= $3 AND coalesce(unsettled_until <= $5, true) THEN NULL
+                    ELSE $7::uuid END,
     changed_at = CASE WHEN dirty_version > $3 THEN $5 END,
-    asked_for = '{}',
+    asked_for = CASE WHEN asks = $8 THEN '{}' ELSE asked_for END,
     next_attempt_at = CASE WHEN dirty_version <= $3 THEN coalesce(unsettled_until, suite_now())
                            ELSE suite_now() + make_interval(secs => $6) END,
     unsettled_until = CASE WHEN unsettled_until > $5 THEN unsettled_until END
@@ -114,7 +116,7 @@ async def update_listing_accepted(
     `batch_id` is that of what is left to be told, if anything is.
     """
     arguments = (listing.listing_id, listing.lease_epoch, version, packed_runs(accepted), claim.connection.claimed_at)
-    return affected(await conn.execute(_ACCEPTED, *arguments, gather_s, batch_id)) == 1
+    return affected(await conn.execute(_ACCEPTED, *arguments, gather_s, batch_id, listing.asks)) == 1
 
 
 _NOT_ACCEPTED = """
@@ -122,11 +124,11 @@ UPDATE listings SET
     lease_owner = NULL, lease_expires_at = NULL, attempts = attempts + $5,
     sent_version = greatest(sent_version, $3),
     next_attempt_at = suite_now() + make_interval(secs => $4),
-    last_accepted = CASE WHEN coalesce(unsettled_until <= $9, true) THEN $6::jsonb END,
+    last_accepted = CASE WHEN asks = $10 AND coalesce(unsettled_until <= $9, true) THEN $6::jsonb END,
     pushed_version = CASE WHEN $6::jsonb IS NULL THEN NULL ELSE pushed_version END,
     unsettled_until = CASE WHEN $7::float8 IS NULL THEN unsettled_until
                            ELSE suite_now() + make_interval(secs => $7) END,
-    batch_id = $8
+    batch_id = CASE WHEN asks = $10 THEN $8 ELSE batch_id END
 WHERE id = $1 AND lease_epoch = $2"""
 
 
@@ -149,10 +151,8 @@ async def update_listing_not_accepted(
     """
     arguments = (listing.listing_id, listing.lease_epoch, sent_version, pause_s, int(is_failure))
     runs = None if accepted is None else packed_runs(accepted)
-    return (
-        affected(await conn.execute(_NOT_ACCEPTED, *arguments, runs, settle_s, batch_id, claim.connection.claimed_at))
-        == 1
-    )
+    rest = (runs, settle_s, batch_id, claim.connection.claimed_at, listing.asks)
+    return affected(await conn.execute(_NOT_ACCEPTED, *arguments, *rest)) == 1
 
 
 async def select_accepted(conn: Connection, agency_id: UUID, connection_id: UUID) -> list[HeldListing]:
@@ -242,6 +242,7 @@ def _claimed_listing(row: Row) -> ClaimedListing:
         changed_at=row["changed_at"],
         batch_id=row["batch_id"],
         asked_for=tuple(row["asked_for"]),
+        asks=row["asks"],
     )
 
 

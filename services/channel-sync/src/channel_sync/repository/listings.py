@@ -66,7 +66,7 @@ async def update_overrides(conn: Connection, agency_id: UUID, listing_id: UUID, 
     """Change what a listing tells otherwise, and make it stale; it must exist, locked."""
     row = await conn.fetchrow(
         f"""UPDATE listings SET markup_percent = $3, close_out = $4, min_stay = $5, max_nights_sold = $6,
-                stale_since = coalesce(stale_since, suite_now()), closes = true,
+                stale_since = coalesce(stale_since, suite_now()), closes = true, asks = asks + 1,
                 task_id = CASE WHEN stale_since IS NULL THEN gen_random_uuid() ELSE task_id END,
                 next_attempt_at = CASE WHEN stale_since IS NULL THEN suite_now() ELSE next_attempt_at END
             WHERE agency_id = $1 AND id = $2 RETURNING {_LISTING}""",  # noqa: S608
@@ -186,7 +186,7 @@ async def mark_old_listings_stale(conn: Connection, hours: int, limit: int) -> i
 _ASK = """
 UPDATE listings SET
     stale_since = coalesce(stale_since, suite_now()), next_attempt_at = suite_now(),
-    task_id = $4, batch_id = $3, asked_for = $5,
+    task_id = $4, batch_id = $3, asked_for = $5, asks = asks + 1,
     pushed_version = NULL, last_accepted = NULL, closes = true, traceparent = $6
 WHERE id = $1 AND agency_id = $2"""
 
