@@ -306,11 +306,11 @@ CREATE FUNCTION public.write_block(v_row jsonb, v_version bigint, v_now timestam
     AS $$
     INSERT INTO blocks
     SELECT made.* FROM jsonb_populate_record(NULL::blocks,
-        jsonb_build_object('created_at', v_now) || v_row
+        jsonb_build_object('created_at', v_now, 'waiting', false) || v_row
         || jsonb_build_object('inventory_version', v_version, 'updated_at', v_now)) AS made
     ON CONFLICT (id) DO UPDATE SET
         start_date = excluded.start_date, end_date = excluded.end_date, reason = excluded.reason,
-        active = excluded.active, inventory_version = v_version, updated_at = v_now;
+        active = excluded.active, waiting = excluded.waiting, inventory_version = v_version, updated_at = v_now;
 $$;
 
 CREATE FUNCTION public.write_conflict(v_row jsonb, v_now timestamp with time zone) RETURNS void
@@ -781,7 +781,12 @@ CREATE TABLE public.blocks (
     inventory_version bigint NOT NULL,
     created_at timestamp with time zone NOT NULL,
     updated_at timestamp with time zone NOT NULL,
-    CONSTRAINT blocks_check CHECK ((end_date > start_date))
+    connection_id uuid,
+    ota_name text,
+    ota_reservation_code text,
+    waiting boolean DEFAULT false NOT NULL,
+    CONSTRAINT blocks_check CHECK ((end_date > start_date)),
+    CONSTRAINT blocks_check1 CHECK ((active OR (NOT waiting)))
 );
 
 ALTER TABLE ONLY public.blocks FORCE ROW LEVEL SECURITY;
@@ -797,7 +802,8 @@ CREATE TABLE public.channel_revisions (
     reservation_id uuid,
     outcome text NOT NULL,
     reason text,
-    decided_at timestamp with time zone NOT NULL
+    decided_at timestamp with time zone NOT NULL,
+    block_id uuid
 );
 
 ALTER TABLE ONLY public.channel_revisions FORCE ROW LEVEL SECURITY;
@@ -806,7 +812,7 @@ CREATE TABLE public.conflicts (
     id uuid NOT NULL,
     agency_id uuid NOT NULL,
     property_id uuid NOT NULL,
-    reservation_id uuid NOT NULL,
+    reservation_id uuid,
     state text NOT NULL,
     check_in date NOT NULL,
     check_out date NOT NULL,
@@ -814,7 +820,9 @@ CREATE TABLE public.conflicts (
     resolution text,
     opened_at timestamp with time zone NOT NULL,
     closed_at timestamp with time zone,
+    block_id uuid,
     CONSTRAINT conflicts_check CHECK (((state = 'closed'::text) = (closed_at IS NOT NULL))),
+    CONSTRAINT conflicts_of_one CHECK ((num_nonnulls(reservation_id, block_id) = 1)),
     CONSTRAINT conflicts_state_check CHECK ((state = ANY (ARRAY['open'::text, 'closed'::text])))
 );
 
@@ -1218,6 +1226,8 @@ CREATE UNIQUE INDEX audit_findings_open ON public.audit_findings USING btree (fi
 
 CREATE INDEX blocks_newest ON public.blocks USING btree (agency_id, created_at DESC, id DESC);
 
+CREATE UNIQUE INDEX blocks_ota_code ON public.blocks USING btree (connection_id, ota_reservation_code, property_id) WHERE (connection_id IS NOT NULL);
+
 CREATE INDEX conflicts_oldest ON public.conflicts USING btree (agency_id, opened_at, id);
 
 CREATE INDEX conflicts_open ON public.conflicts USING btree (property_id) WHERE (state = 'open'::text);
@@ -1305,6 +1315,9 @@ ALTER TABLE ONLY public.blocks
 
 ALTER TABLE ONLY public.channel_revisions
     ADD CONSTRAINT channel_revisions_property_id_fkey FOREIGN KEY (property_id) REFERENCES public.properties(id);
+
+ALTER TABLE ONLY public.conflicts
+    ADD CONSTRAINT conflicts_block_id_fkey FOREIGN KEY (block_id) REFERENCES public.blocks(id);
 
 ALTER TABLE ONLY public.conflicts
     ADD CONSTRAINT conflicts_property_id_fkey FOREIGN KEY (property_id) REFERENCES public.properties(id);

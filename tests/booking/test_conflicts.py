@@ -55,7 +55,7 @@ async def test_either_stay_can_move_to_a_free_property(ledger: Ledger, who: str)
     house, free, taken = [await ledger.new_property(agency) for _ in range(3)]
     await ledger.book(agency, taken, 0, 30)
     first, conflict = await overbooked(ledger, agency, house)
-    moved = first if who == "competitor" else conflict.reservation_id
+    moved = first if who == "competitor" else conflict.source_id
     with pytest.raises(DatesUnavailable):
         await channel.resolve(ledger.api, agency, conflict.id, moved, taken)
     settled = await channel.resolve(ledger.api, agency, conflict.id, moved, free)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from booking.domain import inventory, reservations, revisions
 from booking.domain.errors import DatesUnavailable, IllegalTransition
 from booking.domain.model import (
+    Block,
     Change,
     ChannelReference,
     Conflict,
@@ -69,6 +70,7 @@ class World:
     def __init__(self, preparation_days: int = 0) -> None:
         self.state = _state(preparation_days)
         self.reservations: dict[UUID, Reservation] = {}
+        self.blocks: dict[UUID, Block] = {}
         self.decisions: dict[str, list[RevisionDecision]] = {}
         self.events: list[str] = []
 
@@ -78,12 +80,15 @@ class World:
             self.events.append(change.event)
             if change.reservation is not None:
                 self.reservations[change.reservation.id] = change.reservation
+            if change.block is not None:
+                self.blocks[change.block.id] = replace(change.block, created_at=NOW)
             if change.revision is not None:
                 self.decisions.setdefault(change.revision.channel.ota_reservation_code, []).append(change.revision)
         opened = [change.conflict for change in changes if change.event == "ConflictOpened" and change.conflict]
         self.state = inventory.after(self.state, changes)
         waiting = list(self.state.waiting)
-        waiting += [WaitingStay(conflict, self.reservations[conflict.reservation_id]) for conflict in opened]
+        wanted: dict[UUID, Reservation | Block] = {**self.reservations, **self.blocks}
+        waiting += [WaitingStay(conflict, wanted[conflict.source_id]) for conflict in opened]
         self.state = replace(self.state, waiting=tuple(waiting))
         _assert_exclusive(self.state.ranges)
         return changes
@@ -98,6 +103,7 @@ class World:
             max(decided, key=lambda d: d.revision_no, default=None),
             next((d for d in decided if d.revision_no == revision.revision_no), None),
             None,
+            next((b for b in self.blocks.values() if b.channel and b.channel.ota_reservation_code == code), None),
         )
         return self.apply(revisions.decide(self.state, revision, known, uuid4))
 
@@ -219,7 +225,7 @@ def _wanted_nights(world: World, conflict: Conflict) -> set[int]:
 
 
 def _steps() -> st.SearchStrategy[list[tuple[str, int, int, int]]]:
-    kinds = st.sampled_from(["book", "cancel", "revise", "cancel_ota"])
+    kinds = st.sampled_from(["book", "cancel", "revise", "cancel_ota", "import", "cancel_import", "open"])
     step = st.tuples(kinds, st.integers(0, 20), st.integers(1, 6), st.integers(0, 3))
     return st.lists(step, max_size=40)
 
@@ -239,7 +245,16 @@ def test_any_sequence_keeps_nights_exclusive_and_conflicts_derived(steps: list[t
             wanted = _wanted_nights(world, stay.conflict)
             # Every wanted night is held by somebody, and not all of them by the stay itself.
             assert wanted <= set(held)
-            assert any(held[offset].source_id != stay.reservation.id for offset in wanted)
+            assert any(held[offset].source_id != stay.wanted.id for offset in wanted)
+        waiting_blocks = {stay.wanted.id for stay in world.state.waiting if isinstance(stay.wanted, Block)}
+        assert {block.id for block in world.blocks.values() if block.waiting} == waiting_blocks
+        for block in world.blocks.values():
+            own = world.state.ranges_of(block.id)
+            if not block.active:
+                assert not own
+            elif not block.waiting:
+                spans = [(kept.kind, kept.stay_start, kept.stay_end) for kept in own]
+                assert spans == [("block", block.start_date, block.end_date)]
 
 
 def _do(world: World, kind: str, first: int, last: int, which: int, number: int) -> None:
@@ -258,6 +273,12 @@ def _do(world: World, kind: str, first: int, last: int, which: int, number: int)
         live = [r for r in world.reservations.values() if r.source == "direct" and r.status == "confirmed"]
         if live:
             world.apply(reservations.cancel(world.state, live[which % len(live)], None, uuid4))
+    elif kind in ("import", "cancel_import"):
+        told = _revision(world.state, f"ICAL{which}", number, first, last, is_cancellation=kind == "cancel_import")
+        world.receive(replace(told, is_block=True))
+    elif kind == "open":
+        for block in list(world.blocks.values())[which : which + 1]:
+            world.apply(inventory.open_nights(world.state, block, uuid4))
     else:
         is_cancellation = kind == "cancel_ota"
         world.receive(_revision(world.state, f"OTA{which}", number, first, last, is_cancellation=is_cancellation))

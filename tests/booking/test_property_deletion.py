@@ -231,7 +231,7 @@ async def test_what_an_ota_sells_of_a_deleted_property_is_kept_as_overbooked(led
         await channel.apply_revision(ledger.system, revision_of(agency, gone, code, 1, 0, 3))
     first, second = await stays(ledger, agency, gone, "overbooked")
     waiting = await channel.list_conflicts(ledger.api, agency, PAGE, "open")
-    assert {found.reservation_id for found in waiting} == {first, second}
+    assert {found.source_id for found in waiting} == {first, second}
     told = [event for event in await outbox_of(ledger, gone) if event["data"].get("channel")]
     assert [(event["type"], event["data"]["channel"]["outcome"]) for event in told] == [
         ("ReservationOverbooked", "applied")
@@ -245,7 +245,7 @@ async def test_what_an_ota_sells_of_a_deleted_property_is_kept_as_overbooked(led
     assert set(await stays(ledger, agency, gone, "overbooked")) == {first, second}
     target = await ledger.new_property(agency)
     waiting = await channel.list_conflicts(ledger.api, agency, PAGE, "open")
-    conflict = next(found.id for found in waiting if found.reservation_id == first)
+    conflict = next(found.id for found in waiting if found.source_id == first)
     await channel.resolve(ledger.api, agency, conflict, None, target)
     moved = await reservations.get(ledger.api, agency, first)
     assert (moved.property_id, moved.status) == (target, "confirmed")

@@ -302,7 +302,11 @@ class BlockCreate(RequestModel):
 
 
 class Block(AnswerModel):
-    """A block as stored; `active` is false once deleted."""
+    """A block as stored; `active` is false once deleted.
+
+    One with a `connection_id` came from a channel's calendar. It is `waiting` while other nights are in its way; an
+    open conflict says which.
+    """
 
     id: UUID
     property_id: UUID
@@ -311,6 +315,10 @@ class Block(AnswerModel):
     reason: str | None = None
     source: str
     active: bool
+    waiting: bool = False
+    connection_id: UUID | None = None
+    ota_name: str | None = None
+    ota_reservation_code: str | None = None
     inventory_version: InventoryVersion
     created_at: datetime
     updated_at: datetime
@@ -324,11 +332,15 @@ class BlockList(AnswerModel):
 
 
 class ChannelConflict(AnswerModel):
-    """An overbooked stay and what it competes with; closed ones keep their resolution."""
+    """An overbooked stay and what it competes with; closed ones keep their resolution.
+
+    `reservation_id` names what waits; where that is a block of a channel's calendar, `block_id` names it too.
+    """
 
     id: UUID
     property_id: UUID
     reservation_id: UUID
+    block_id: UUID | None = None
     state: Literal["open", "closed"]
     check_in: date
     check_out: date
@@ -339,7 +351,7 @@ class ChannelConflict(AnswerModel):
 
 
 class ConflictResolve(RequestModel):
-    """Cancel a stay of the conflict, or move it to `property_id`; the overbooked one unless `reservation_id` says."""
+    """Cancel a stay of the conflict, or move it to `property_id`; what waits unless `reservation_id` says."""
 
     action: Literal["cancel", "move"]
     reservation_id: UUID | None = None

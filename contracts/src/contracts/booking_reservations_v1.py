@@ -154,12 +154,16 @@ class HoldConsumed(HoldChange):
 
 
 class BlockChange(InventoryChange):
-    """A change of one block, with its state after the change."""
+    """A change of one block, with its state after the change.
+
+    `waiting`: an imported block that found nights taken; it holds the others as conflict ranges.
+    """
 
     block_id: UUID
     start_date: date
     end_date: date
     source: str
+    waiting: bool = False
 
 
 class BlockCreated(BlockChange):
@@ -175,10 +179,14 @@ class BlockDeleted(BlockChange):
 
 
 class ConflictChange(InventoryChange):
-    """A change of one conflict: an overbooked stay and the ranges it competes with."""
+    """A change of one conflict: an overbooked stay and the ranges it competes with.
+
+    `reservation_id` names what waits; where that is an imported block, `block_id` names it too.
+    """
 
     conflict_id: UUID
     reservation_id: UUID
+    block_id: UUID | None = None
     check_in: date
     check_out: date
     competing_source_ids: list[UUID] = Field(default_factory=list)
@@ -226,6 +234,7 @@ class ChannelRevisionApplied(InventoryChange):
     """An OTA revision that changed no reservation got its outcome (duplicate, superseded, echo)."""
 
     reservation_id: UUID | None = None
+    block_id: UUID | None = None
 
 
 class GuestErased(InventoryChange):

@@ -35,8 +35,6 @@ def handlers(deps: Deps) -> dict[Topic, Handler]:
 def _revision(envelope: Envelope, data: ChannelReservationReceived) -> Revision:
     if envelope.agency_id is None:
         raise PoisonMessage("the envelope names no agency")
-    if data.kind is not RevisionKind.RESERVATION:
-        raise PoisonMessage("imported blocks are not supported yet")
     occupancy = data.occupancy or UNKNOWN_OCCUPANCY
     guest = data.guest
     return Revision(
@@ -57,4 +55,5 @@ def _revision(envelope: Envelope, data: ChannelReservationReceived) -> Revision:
         guest_phone=guest.phone if guest else None,
         total_amount_minor=data.total_amount_minor,
         currency=data.currency,
+        is_block=data.kind is RevisionKind.BLOCK,
     )

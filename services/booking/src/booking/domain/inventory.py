@@ -61,9 +61,7 @@ def take_nights(state: LedgerState, reservation: Reservation, event: str, new_id
 
 def close_nights(state: LedgerState, block: Block, new_id: NewId) -> Change:
     """A block closes its nights; it needs no preparation. Raises `DatesUnavailable` naming what holds them."""
-    stored = StoredRange(
-        new_id(), "block", block.id, block.start_date, block.end_date, block.start_date, block.end_date
-    )
+    stored = block_range(block, new_id())
     refuse_overlap(state, stored)
     return Change(state.property.id, "BlockCreated", occupied=(stored,), block=block)
 
@@ -72,8 +70,9 @@ def open_nights(state: LedgerState, block: Block, new_id: NewId) -> list[Change]
     """A block gives its nights back at once; nothing changes when it is deleted already."""
     if not block.active:
         return []
-    deleted = replace(block, active=False)
-    changes = [Change(state.property.id, "BlockDeleted", state.ranges_of(block.id), block=deleted)]
+    deleted = replace(block, active=False, waiting=False)
+    change = Change(state.property.id, "BlockDeleted", state.ranges_of(block.id), block=deleted)
+    changes = [change, *close_conflict(state, block.id, "deleted")]
     return [*changes, *settle(after(state, changes), new_id)]
 
 
@@ -89,6 +88,18 @@ def reservation_range(owner: Property, reservation: Reservation, range_id: UUID)
         owner.occupied_end(reservation.check_out),
         reservation.hold_expires_at if reservation.status == "pending" else None,
     )
+
+
+def block_range(block: Block, range_id: UUID) -> StoredRange:
+    """The range a block occupies: exactly its nights."""
+    return StoredRange(range_id, "block", block.id, block.start_date, block.end_date, block.start_date, block.end_date)
+
+
+def nights_wanted(owner: Property, wanted: Reservation | Block) -> tuple[date, date]:
+    """The nights `[start, end)` a stay or block occupies once it has them."""
+    if isinstance(wanted, Block):
+        return wanted.start_date, wanted.end_date
+    return wanted.check_in, owner.occupied_end(wanted.check_out)
 
 
 def refuse_overlap(state: LedgerState, wanted: StoredRange) -> None:
@@ -123,14 +134,14 @@ class Deal:
     competing: tuple[UUID, ...]
 
 
-def deal(owner: Property, others: Sequence[StoredRange], reservation: Reservation) -> Deal:
-    """What is left for a stay of `[check_in, occupied_end)` once `others` have theirs.
+def deal(owner: Property, others: Sequence[StoredRange], wanted: Reservation | Block) -> Deal:
+    """What is left for a waiting stay once `others` have theirs.
 
     A deleted property gives nothing: the stay waits for somebody to move or cancel it, and nothing needs to be closed.
     """
     if owner.deleted_at is not None:
         return Deal(False, (), ())
-    start, end = reservation.check_in, owner.occupied_end(reservation.check_out)
+    start, end = nights_wanted(owner, wanted)
     taken = overlapping(others, start, end)
     pieces = []
     position = start
@@ -148,11 +159,11 @@ def status_won(reservation: Reservation) -> str:
     return "confirmed" if reservation.checked_in_at is None else "checked_in"
 
 
-def require_in_conflict(conflict: Conflict | None, reservation_id: UUID) -> None:
+def require_in_conflict(conflict: Conflict | None, source_id: UUID) -> None:
     """Raises `ConflictClosed` unless the conflict is open, and `NotFound` for a stay that has no part in it."""
     if conflict is None or conflict.state != "open":
         raise ConflictClosed(ConflictClosed.__doc__)
-    if reservation_id not in (conflict.reservation_id, *conflict.competing_source_ids):
+    if source_id not in (conflict.source_id, *conflict.competing_source_ids):
         raise NotFound("booking in this conflict")
 
 
@@ -161,9 +172,9 @@ def settle(
 ) -> list[Change]:
     """Deal the free nights to the waiting stays, longest waiting first; conflict ranges are derived here alone.
 
-    A stay that gets all its nights becomes confirmed, and its conflict closes in the history; unchanged deals change
-    nothing. `fresh` is a stay just found overbooked: it is dealt last, its changes come first, and it gives back
-    `held_by_fresh`, which the state no longer contains.
+    A stay that gets all its nights becomes confirmed, a block holds them, and the conflict closes in the history;
+    unchanged deals change nothing. `fresh` was just found overbooked: it is dealt last, its changes come first, and it
+    gives back `held_by_fresh`, which the state no longer contains.
     """
     others = [stored for stored in state.ranges if stored.kind != "conflict"]
     changes: list[Change] = []
@@ -173,32 +184,50 @@ def settle(
         others.extend(gained)
     if fresh is None:
         return changes
-    result = deal(state.property, others, fresh.reservation)
-    pieces = conflict_ranges(fresh.reservation.id, result, new_id)
+    result = deal(state.property, others, fresh.wanted)
+    pieces = conflict_ranges(fresh.wanted.id, result, new_id)
     conflict = replace(fresh.conflict, competing_source_ids=result.competing)
     return [
-        Change(state.property.id, "ReservationOverbooked", held_by_fresh, pieces, reservation=fresh.reservation),
+        _waits(fresh.wanted, held_by_fresh, pieces),
         Change(state.property.id, "ConflictOpened", conflict=conflict),
         *changes,
     ]
 
 
+def _waits(wanted: Reservation | Block, released: tuple[StoredRange, ...], pieces: tuple[StoredRange, ...]) -> Change:
+    if isinstance(wanted, Block):
+        return Change(wanted.property_id, block_event(wanted), released, pieces, block=wanted)
+    return Change(wanted.property_id, "ReservationOverbooked", released, pieces, reservation=wanted)
+
+
+def block_event(block: Block) -> str:
+    """What happens to a block when it is told: it is new, or covers other nights."""
+    return "BlockCreated" if block.created_at is None else "BlockModified"
+
+
 def _deal_again(
     state: LedgerState, stay: WaitingStay, others: Sequence[StoredRange], new_id: NewId
 ) -> tuple[list[Change], tuple[StoredRange, ...]]:
-    result = deal(state.property, others, stay.reservation)
-    held = state.ranges_of(stay.reservation.id)
+    result = deal(state.property, others, stay.wanted)
+    held = state.ranges_of(stay.wanted.id)
     if result.wins:
-        won = replace(stay.reservation, status=status_won(stay.reservation))
-        stored = reservation_range(state.property, won, new_id())
         closed = replace(stay.conflict, state="closed", resolution="nights_came_free")
-        confirmed = Change(state.property.id, "ReservationConfirmed", held, (stored,), reservation=won)
-        return [confirmed, Change(state.property.id, "ConflictClosed", conflict=closed)], (stored,)
-    pieces = conflict_ranges(stay.reservation.id, result, new_id)
+        won = _won(state.property, stay.wanted, held, new_id())
+        return [won, Change(state.property.id, "ConflictClosed", conflict=closed)], won.occupied
+    pieces = conflict_ranges(stay.wanted.id, result, new_id)
     if _spans(pieces) == _spans(held) and result.competing == stay.conflict.competing_source_ids:
         return [], held
     conflict = replace(stay.conflict, competing_source_ids=result.competing)
     return [Change(state.property.id, "ConflictChanged", held, pieces, conflict=conflict)], pieces
+
+
+def _won(owner: Property, wanted: Reservation | Block, released: tuple[StoredRange, ...], range_id: UUID) -> Change:
+    if isinstance(wanted, Block):
+        closed = replace(wanted, waiting=False)
+        return Change(owner.id, "BlockModified", released, (block_range(closed, range_id),), block=closed)
+    won = replace(wanted, status=status_won(wanted))
+    stored = reservation_range(owner, won, range_id)
+    return Change(owner.id, "ReservationConfirmed", released, (stored,), reservation=won)
 
 
 def conflict_ranges(source_id: UUID, result: Deal, new_id: NewId) -> tuple[StoredRange, ...]:
@@ -206,8 +235,8 @@ def conflict_ranges(source_id: UUID, result: Deal, new_id: NewId) -> tuple[Store
     return tuple(StoredRange(new_id(), "conflict", source_id, start, end, start, end) for start, end in result.pieces)
 
 
-def close_conflict(state: LedgerState, reservation_id: UUID, resolution: str) -> list[Change]:
-    """The open conflict of a reservation, if any, ends without getting its nights."""
+def close_conflict(state: LedgerState, source_id: UUID, resolution: str) -> list[Change]:
+    """The open conflict of a stay or block, if any, ends without getting its nights."""
     return [
         Change(
             state.property.id,
@@ -215,21 +244,26 @@ def close_conflict(state: LedgerState, reservation_id: UUID, resolution: str) ->
             conflict=replace(stay.conflict, state="closed", resolution=resolution),
         )
         for stay in state.waiting
-        if stay.reservation.id == reservation_id
+        if stay.wanted.id == source_id
     ]
 
 
-def opened_conflict(reservation: Reservation, conflict_id: UUID) -> Conflict:
-    """The conflict of a stay that was just found overbooked."""
+def opened_conflict(wanted: Reservation | Block, conflict_id: UUID) -> Conflict:
+    """The conflict of what was just found overbooked."""
+    if isinstance(wanted, Block):
+        start, end = wanted.start_date, wanted.end_date
+    else:
+        start, end = wanted.check_in, wanted.check_out
     return Conflict(
         conflict_id,
-        reservation.agency_id,
-        reservation.property_id,
-        reservation.id,
+        wanted.agency_id,
+        wanted.property_id,
+        wanted.id,
         "open",
-        reservation.check_in,
-        reservation.check_out,
+        start,
+        end,
         (),
+        is_of_block=isinstance(wanted, Block),
     )
 
 

@@ -197,7 +197,7 @@ class StoredQuote:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Nights closed by hand or by an imported calendar."""
+    """Nights closed by hand or by a channel's calendar; `waiting` while other nights are in an imported one's way."""
 
     id: UUID
     agency_id: UUID
@@ -210,16 +210,18 @@ class Block:
     inventory_version: int = 0
     created_at: datetime | None = None
     updated_at: datetime | None = None
+    channel: ChannelReference | None = None
+    waiting: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """An overbooked stay and the sources it competes with."""
+    """An overbooked stay, or an imported block, and the sources it competes with."""
 
     id: UUID
     agency_id: UUID
     property_id: UUID
-    reservation_id: UUID
+    source_id: UUID
     state: str
     check_in: date
     check_out: date
@@ -227,6 +229,7 @@ class Conflict:
     resolution: str | None = None
     opened_at: datetime | None = None
     closed_at: datetime | None = None
+    is_of_block: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +244,7 @@ class RevisionDecision:
     outcome: str
     reason: str | None = None
     reservation_id: UUID | None = None
+    block_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,10 +315,10 @@ class ReservationFilter:
 
 @dataclass(frozen=True, slots=True)
 class WaitingStay:
-    """An overbooked reservation and its open conflict."""
+    """An overbooked reservation, or an imported block that found its nights taken, and its open conflict."""
 
     conflict: Conflict
-    reservation: Reservation
+    wanted: Reservation | Block
 
 
 @dataclass(frozen=True, slots=True)

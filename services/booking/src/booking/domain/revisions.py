@@ -1,8 +1,8 @@
 """Decides what an OTA revision does to the ledger; called by service for every record of channel-sync's topic.
 
-An OTA reservation is a fact: it is never refused. Revisions of one (connection, code, property) are ordered by
-`revision_no` alone: a lower one is superseded, the same one is a duplicate, and a cancellation or modification that
-arrives before its creation wins.
+An OTA reservation, or a block of a channel's calendar, is a fact: it is never refused. Revisions of one (connection,
+code, property) are ordered by `revision_no` alone: a lower one is superseded, the same one is a duplicate, and a
+cancellation or modification that arrives before its creation wins.
 """
 
 from dataclasses import dataclass, replace
@@ -12,7 +12,11 @@ from uuid import UUID
 from booking.domain.inventory import (
     NewId,
     after,
+    block_event,
+    block_range,
     close_conflict,
+    nights_wanted,
+    open_nights,
     opened_conflict,
     overlapping,
     reservation_range,
@@ -20,6 +24,7 @@ from booking.domain.inventory import (
     status_won,
 )
 from booking.domain.model import (
+    Block,
     Change,
     ChannelReference,
     Guest,
@@ -32,6 +37,7 @@ from booking.domain.reservations import TRANSITIONS, cancel
 
 OVER = frozenset({"checked_out", "no_show"})
 """Statuses a modification does not bring back to life."""
+CANCELLED_FIRST = "cancelled before it was created"
 PROPERTY_DELETED = "the property is deleted: the stay waits to be moved or cancelled"
 
 
@@ -56,16 +62,18 @@ class Revision:
     total_amount_minor: int | None
     currency: str | None
     group_id: UUID | None = None
+    is_block: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What booking knows of the revision's reservation: the record, its latest decision, an earlier equal one."""
+    """What booking knows of the revision's reservation or block: the record, its latest decision, an equal one."""
 
     reservation: Reservation | None
     latest: RevisionDecision | None
     same: RevisionDecision | None
     guest_id: UUID | None
+    block: Block | None = None
 
 
 def decide(state: LedgerState, revision: Revision, known: Known, new_id: NewId) -> list[Change]:
@@ -76,9 +84,11 @@ def decide(state: LedgerState, revision: Revision, known: Known, new_id: NewId) 
     if known.same is not None:
         return [_outcome_only(state, known.same)]
     if known.latest is not None and known.latest.revision_no > revision.revision_no:
-        reason = f"revision {known.latest.revision_no} is newer"
-        reservation_id = known.reservation.id if known.reservation else None
-        return [_outcome_only(state, _decision(revision, "superseded", reservation_id, reason))]
+        decision = _decision(revision, "superseded", f"revision {known.latest.revision_no} is newer")
+        concerned = replace(decision, reservation_id=known.latest.reservation_id, block_id=known.latest.block_id)
+        return [_outcome_only(state, concerned)]
+    if revision.is_block:
+        return _decide_block(state, revision, known.block, new_id)
     if revision.is_cancellation:
         return _decide_cancellation(state, revision, known.reservation, new_id)
     return _decide_stay(state, revision, known, new_id)
@@ -88,8 +98,8 @@ def _decide_cancellation(
     state: LedgerState, revision: Revision, reservation: Reservation | None, new_id: NewId
 ) -> list[Change]:
     if reservation is None:
-        return [_outcome_only(state, _decision(revision, "applied", None, "cancelled before it was created"))]
-    decision = _decision(revision, "applied", reservation.id)
+        return [_outcome_only(state, _decision(revision, "applied", CANCELLED_FIRST))]
+    decision = replace(_decision(revision, "applied"), reservation_id=reservation.id)
     if "cancel" not in TRANSITIONS.get(reservation.status, {}):  # the guest was here, whatever the channel says
         return [_outcome_only(state, replace(decision, reason=f"the reservation stays {reservation.status}"))]
     if reservation.status == "cancelled":
@@ -101,26 +111,58 @@ def _decide_cancellation(
 def _decide_stay(state: LedgerState, revision: Revision, known: Known, new_id: NewId) -> list[Change]:
     guest = _new_guest(revision, known, new_id)
     wanted = _wanted(state, revision, known, guest, new_id)
+    decision = replace(_decision(revision, "applied"), reservation_id=wanted.id)
     if wanted.status in OVER:
         modified = Change(state.property.id, "ReservationModified", reservation=wanted)
-        return [replace(modified, guest=guest, revision=_decision(revision, "applied", wanted.id))]
-    held = state.ranges_of(wanted.id)
-    closed = close_conflict(state, wanted.id, "modified_by_channel")
-    rest = after(replace(state, ranges=tuple(stored for stored in state.ranges if stored not in held)), closed)
+        return [replace(modified, guest=guest, revision=decision)]
     is_lost = state.property.deleted_at is not None and not _keeps_nights(known.reservation, wanted)
-    decision = _decision(revision, "applied", wanted.id, PROPERTY_DELETED if is_lost else None)
-    if is_lost or overlapping(rest.ranges, wanted.check_in, state.property.occupied_end(wanted.check_out)):
-        overbooked = replace(wanted, status="overbooked")
-        waiting = WaitingStay(opened_conflict(overbooked, new_id()), overbooked)
-        changes = [*settle(rest, new_id, waiting, held), *closed]
+    is_held = known.reservation is not None and known.reservation.status == wanted.status
+    taken = Change(
+        state.property.id,
+        "ReservationModified" if is_held else "ReservationConfirmed",
+        occupied=(reservation_range(state.property, wanted, new_id()),),
+        reservation=wanted,
+    )
+    overbooked = replace(wanted, status="overbooked")
+    changes = _take_or_wait(state, taken, overbooked, new_id, must_wait=is_lost)
+    decision = replace(decision, reason=PROPERTY_DELETED if is_lost else None)
+    return [replace(changes[0], guest=guest, revision=decision), *changes[1:]]
+
+
+def _decide_block(state: LedgerState, revision: Revision, block: Block | None, new_id: NewId) -> list[Change]:
+    """A channel's calendar closed nights, or opens them again; nights of a deleted property need not be closed."""
+    decision = replace(_decision(revision, "applied"), block_id=block.id if block is not None else None)
+    if revision.is_cancellation:
+        if block is None:
+            return [_outcome_only(state, replace(decision, reason=CANCELLED_FIRST))]
+        changes = open_nights(state, block, new_id)
+    elif state.property.deleted_at is not None:
+        return [_outcome_only(state, replace(decision, reason="the property is deleted"))]
     else:
-        stored = reservation_range(state.property, wanted, new_id())
-        is_held = known.reservation is not None and known.reservation.status == wanted.status
-        event = "ReservationModified" if is_held else "ReservationConfirmed"
-        taken = Change(state.property.id, event, held, (stored,), reservation=wanted)
-        changes = [taken, *closed, *settle(after(rest, [taken]), new_id)]
-    first = replace(changes[0], guest=guest, revision=decision)
-    return [first, *changes[1:]]
+        wanted = _block_wanted(state, revision, block, new_id)
+        decision = replace(decision, block_id=wanted.id)
+        if wanted == block:
+            return [_outcome_only(state, decision)]
+        held = replace(wanted, waiting=False)
+        taken = Change(state.property.id, block_event(held), occupied=(block_range(held, new_id()),), block=held)
+        changes = _take_or_wait(state, taken, replace(wanted, waiting=True), new_id)
+    if not changes:
+        return [_outcome_only(state, decision)]
+    return [replace(changes[0], revision=decision), *changes[1:]]
+
+
+def _take_or_wait(
+    state: LedgerState, taken: Change, waits: Reservation | Block, new_id: NewId, *, must_wait: bool = False
+) -> list[Change]:
+    """What a channel sold takes its nights anew, or waits for those that others have; its own count as free."""
+    held = state.ranges_of(waits.id)
+    closed = close_conflict(state, waits.id, "modified_by_channel")
+    rest = after(replace(state, ranges=tuple(stored for stored in state.ranges if stored not in held)), closed)
+    if must_wait or overlapping(rest.ranges, *nights_wanted(state.property, waits)):
+        waiting = WaitingStay(opened_conflict(waits, new_id()), waits)
+        return [*settle(rest, new_id, waiting, held), *closed]
+    taken = replace(taken, released=held)
+    return [taken, *closed, *settle(after(rest, [taken]), new_id)]
 
 
 def _keeps_nights(present: Reservation | None, wanted: Reservation) -> bool:
@@ -175,6 +217,24 @@ def _wanted(state: LedgerState, revision: Revision, known: Known, guest: Guest |
     )
 
 
+def _block_wanted(state: LedgerState, revision: Revision, block: Block | None, new_id: NewId) -> Block:
+    if revision.check_in is None or revision.check_out is None:
+        raise ValueError("a revision that is no cancellation has dates")
+    if block is not None:
+        return replace(block, start_date=revision.check_in, end_date=revision.check_out, active=True)
+    return Block(
+        new_id(),
+        revision.agency_id,
+        state.property.id,
+        revision.check_in,
+        revision.check_out,
+        None,
+        "ota",
+        True,
+        channel=revision.channel,
+    )
+
+
 def _new_guest(revision: Revision, known: Known, new_id: NewId) -> Guest | None:
     has_guest = known.guest_id is not None or (known.reservation is not None and known.reservation.guest_id is not None)
     if has_guest or revision.guest_name is None:
@@ -182,9 +242,7 @@ def _new_guest(revision: Revision, known: Known, new_id: NewId) -> Guest | None:
     return Guest(new_id(), revision.agency_id, revision.guest_name, revision.guest_email, revision.guest_phone)
 
 
-def _decision(
-    revision: Revision, outcome: str, reservation_id: UUID | None, reason: str | None = None
-) -> RevisionDecision:
+def _decision(revision: Revision, outcome: str, reason: str | None = None) -> RevisionDecision:
     return RevisionDecision(
         revision.agency_id,
         revision.property_id,
@@ -193,7 +251,6 @@ def _decision(
         revision.revision_no,
         outcome,
         reason,
-        reservation_id,
     )
 
 

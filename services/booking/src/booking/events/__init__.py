@@ -39,7 +39,9 @@ def event_data(change: Change) -> dict[str, Any]:
     if change.revision is not None:
         fields["channel"] = _channel_origin(change.revision)
     if change.event == "ChannelRevisionApplied":
-        fields["reservation_id"] = change.revision.reservation_id if change.revision else None
+        decision = change.revision
+        fields["reservation_id"] = decision.reservation_id if decision else None
+        fields["block_id"] = decision.block_id if decision else None
     if change.property is not None:
         fields |= {"rules_version": 0, **_sections(change.property, change)}
     if change.reservation is not None:
@@ -180,6 +182,7 @@ def _block_fields(record: Block) -> dict[str, Any]:
         "start_date": record.start_date,
         "end_date": record.end_date,
         "source": record.source,
+        "waiting": record.waiting,
     }
 
 
@@ -187,7 +190,8 @@ def _conflict_fields(record: Conflict) -> dict[str, Any]:
     competing: list[UUID] = list(record.competing_source_ids)
     fields: dict[str, Any] = {
         "conflict_id": record.id,
-        "reservation_id": record.reservation_id,
+        "reservation_id": record.source_id,
+        "block_id": record.source_id if record.is_of_block else None,
         "check_in": record.check_in,
         "check_out": record.check_out,
         "competing_source_ids": competing,

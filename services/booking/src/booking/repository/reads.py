@@ -72,11 +72,16 @@ async def _select_waiting(connection: Connection, property_id: UUID) -> list[Wai
         "SELECT * FROM conflicts WHERE property_id = $1 AND state = 'open' ORDER BY opened_at, id", property_id
     )
     conflicts = [conflict_from(row) for row in rows]
-    found = await connection.fetch(
-        "SELECT * FROM reservations WHERE id = ANY ($1::uuid[])", [conflict.reservation_id for conflict in conflicts]
-    )
-    reservations = {row["id"]: reservation_from(row) for row in found}
-    return [WaitingStay(conflict, reservations[conflict.reservation_id]) for conflict in conflicts]
+    if not conflicts:
+        return []
+    stays = [conflict.source_id for conflict in conflicts if not conflict.is_of_block]
+    found = await connection.fetch("SELECT * FROM reservations WHERE id = ANY ($1::uuid[])", stays)
+    wanted: dict[UUID, Reservation | Block] = {row["id"]: reservation_from(row) for row in found}
+    if len(wanted) < len(conflicts):
+        blocks = [conflict.source_id for conflict in conflicts if conflict.is_of_block]
+        rows = await connection.fetch("SELECT * FROM blocks WHERE id = ANY ($1::uuid[])", blocks)
+        wanted |= {row["id"]: block_from(row) for row in rows}
+    return [WaitingStay(conflict, wanted[conflict.source_id]) for conflict in conflicts]
 
 
 async def _select_overdue(connection: Connection, property_id: UUID, now: datetime) -> list[Reservation]:

@@ -50,11 +50,14 @@ def property_from(row: Row | Mapping[str, Any]) -> Property:
     )
 
 
+def _channel_of(row: Row) -> ChannelReference | None:
+    if row["connection_id"] is None:
+        return None
+    return ChannelReference(row["connection_id"], row["ota_name"], row["ota_reservation_code"])
+
+
 def reservation_from(row: Row) -> Reservation:
     """A row of `reservations`."""
-    channel = None
-    if row["connection_id"] is not None:
-        channel = ChannelReference(row["connection_id"], row["ota_name"], row["ota_reservation_code"])
     return Reservation(
         id=row["id"],
         agency_id=row["agency_id"],
@@ -70,7 +73,7 @@ def reservation_from(row: Row) -> Reservation:
         currency=row["currency"],
         total_amount_minor=row["total_amount_minor"],
         notes=row["notes"],
-        channel=channel,
+        channel=_channel_of(row),
         group_id=row["group_id"],
         hold_expires_at=row["hold_expires_at"],
         cancelled_at=row["cancelled_at"],
@@ -114,6 +117,8 @@ def block_from(row: Row) -> Block:
         row["inventory_version"],
         row["created_at"],
         row["updated_at"],
+        _channel_of(row),
+        row["waiting"],
     )
 
 
@@ -123,7 +128,7 @@ def conflict_from(row: Row) -> Conflict:
         row["id"],
         row["agency_id"],
         row["property_id"],
-        row["reservation_id"],
+        row["reservation_id"] or row["block_id"],
         row["state"],
         row["check_in"],
         row["check_out"],
@@ -131,6 +136,7 @@ def conflict_from(row: Row) -> Conflict:
         row["resolution"],
         row["opened_at"],
         row["closed_at"],
+        row["block_id"] is not None,
     )
 
 
@@ -174,6 +180,7 @@ def decision_from(row: Row) -> RevisionDecision:
         row["outcome"],
         row["reason"],
         row["reservation_id"],
+        row["block_id"],
     )
 
 
@@ -215,7 +222,6 @@ def guest_json(record: Guest) -> dict[str, Any]:
 
 def reservation_json(record: Reservation) -> dict[str, Any]:
     """What `write_reservation` stores; versions and instants of new records are the function's to fill."""
-    channel = record.channel
     row: dict[str, Any] = {
         "id": record.id,
         "agency_id": record.agency_id,
@@ -225,9 +231,7 @@ def reservation_json(record: Reservation) -> dict[str, Any]:
         "check_out": record.check_out,
         "status": record.status,
         "source": record.source,
-        "connection_id": channel.connection_id if channel else None,
-        "ota_name": channel.ota_name if channel else None,
-        "ota_reservation_code": channel.ota_reservation_code if channel else None,
+        **_channel_json(record.channel),
         "group_id": record.group_id,
         "adults": record.adults,
         "children": record.children,
@@ -243,6 +247,14 @@ def reservation_json(record: Reservation) -> dict[str, Any]:
         "rating": record.rating,
     }
     return _with_creation(row, record.created_at)
+
+
+def _channel_json(channel: ChannelReference | None) -> dict[str, Any]:
+    return {
+        "connection_id": channel.connection_id if channel else None,
+        "ota_name": channel.ota_name if channel else None,
+        "ota_reservation_code": channel.ota_reservation_code if channel else None,
+    }
 
 
 def hold_json(record: Hold) -> dict[str, Any]:
@@ -270,6 +282,8 @@ def block_json(record: Block) -> dict[str, Any]:
         "reason": record.reason,
         "source": record.source,
         "active": record.active,
+        "waiting": record.waiting,
+        **_channel_json(record.channel),
     }
     return _with_creation(row, record.created_at)
 
@@ -280,7 +294,7 @@ def conflict_json(record: Conflict) -> dict[str, Any]:
         "id": record.id,
         "agency_id": record.agency_id,
         "property_id": record.property_id,
-        "reservation_id": record.reservation_id,
+        "block_id" if record.is_of_block else "reservation_id": record.source_id,
         "state": record.state,
         "check_in": record.check_in,
         "check_out": record.check_out,
@@ -303,6 +317,7 @@ def decision_json(record: RevisionDecision) -> dict[str, Any]:
         "agency_id": record.agency_id,
         "revision_id": record.revision_id,
         "reservation_id": record.reservation_id,
+        "block_id": record.block_id,
         "outcome": record.outcome,
         "reason": record.reason,
     }

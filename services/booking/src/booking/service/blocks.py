@@ -9,7 +9,7 @@ from booking.events import bodies
 from booking.repository import lists, reads
 from booking.repository.writes import AnswerDraft, Written
 from booking.service.refusals import log_refusal
-from booking.service.writing import Decision, Deps, new_id, only_answer, replaying, under_lock
+from booking.service.writing import Decision, Deps, Require, new_id, only_answer, replaying, under_lock
 from runtime.idempotency import IdempotencyKey, StoredAnswer
 from runtime.postgres import Connection, transaction
 
@@ -30,11 +30,16 @@ async def create(deps: Deps, block: Block, key: IdempotencyKey | None) -> Stored
     )
 
 
-async def delete(deps: Deps, agency_id: UUID, block_id: UUID) -> Block:
-    """Open the nights of a block again; deleting twice answers the same."""
+async def delete(deps: Deps, agency_id: UUID, block_id: UUID, require: Require | None = None) -> Block:
+    """Open the nights of a block again; deleting twice answers the same.
+
+    `require` looks at the property's state under the lock, and raises what speaks against it.
+    """
     property_id = (await get(deps, agency_id, block_id)).property_id
 
     async def decide(connection: Connection, state: LedgerState) -> Decision:
+        if require is not None:
+            require(state)
         return Decision(open_nights(state, await _existing(connection, agency_id, block_id), new_id))
 
     async def finish(connection: Connection, _: Written) -> Block:

@@ -5,11 +5,11 @@ from uuid import UUID
 
 from booking.domain.errors import DatesUnavailable, GuestAppeared, NotFound, RangeMoved
 from booking.domain.inventory import require_in_conflict
-from booking.domain.model import Conflict, LedgerState, Page, Reservation, RevisionDecision, normalise_email
+from booking.domain.model import Block, Conflict, LedgerState, Page, Reservation, RevisionDecision, normalise_email
 from booking.domain.revisions import Known, Revision, decide
 from booking.repository import lists, reads
 from booking.repository.writes import Written
-from booking.service import modifying, transitions
+from booking.service import blocks, modifying, transitions
 from booking.service.modifying import Patch
 from booking.service.writing import Decision, Deps, new_id, under_locks
 from runtime.postgres import Connection, transaction
@@ -60,6 +60,7 @@ async def _known(connection: Connection, revision: Revision) -> Known:
         latest=latest,
         same=await reads.select_decision(connection, *_key_of(revision), revision.revision_no),
         guest_id=await reads.select_guest_id(connection, revision.agency_id, normalise_email(revision.guest_email)),
+        block=await _block_of(connection, revision, latest),
     )
 
 
@@ -80,16 +81,22 @@ async def _reservation_of(
     return await reads.select_reservation(connection, revision.agency_id, latest.reservation_id)
 
 
+async def _block_of(connection: Connection, revision: Revision, latest: RevisionDecision | None) -> Block | None:
+    if latest is None or latest.block_id is None:
+        return None
+    return await reads.select_block(connection, revision.agency_id, latest.block_id)
+
+
 async def resolve(
     deps: Deps, agency_id: UUID, conflict_id: UUID, reservation_id: UUID | None, target_id: UUID | None
 ) -> Conflict:
     """Settle an open conflict by hand, in one transaction: cancel a stay, or move it to another property (`target_id`).
 
-    The stay is the overbooked one unless another that competes with it is named. Raises `NotFound`,
-    `ConflictClosed`, `DatesUnavailable`.
+    The stay is the overbooked one unless another that competes with it is named; an imported block that waits is
+    deleted, as it cannot be moved. Raises `NotFound`, `ConflictClosed`, `DatesUnavailable`.
     """
     conflict = await get_conflict(deps, agency_id, conflict_id)
-    stay_id = reservation_id or conflict.reservation_id
+    stay_id = reservation_id or conflict.source_id
     require_in_conflict(conflict, stay_id)
 
     def require(state: LedgerState) -> None:
@@ -97,7 +104,9 @@ async def resolve(
         waiting = [stay.conflict for stay in state.waiting if stay.conflict.id == conflict_id]
         require_in_conflict(waiting[0] if waiting else None, stay_id)
 
-    if target_id is None:
+    if target_id is None and conflict.is_of_block and stay_id == conflict.source_id:
+        await blocks.delete(deps, agency_id, stay_id, require)
+    elif target_id is None:
         await transitions.cancel(deps, agency_id, stay_id, "conflict resolved", require)
     else:
         await modifying.modify(deps, agency_id, stay_id, Patch(property_id=target_id), require)
