@@ -8,6 +8,27 @@ CREATE FUNCTION public.suite_now() RETURNS timestamp with time zone
     LANGUAGE sql STABLE
     AS $$SELECT now()$$;
 
+CREATE TABLE public.calendar_nights (
+    listing_id uuid NOT NULL,
+    start_date date NOT NULL,
+    end_date date NOT NULL,
+    agency_id uuid NOT NULL,
+    first_told_at timestamp with time zone NOT NULL,
+    told_at timestamp with time zone NOT NULL,
+    CONSTRAINT calendar_nights_check CHECK ((end_date > start_date))
+);
+
+ALTER TABLE ONLY public.calendar_nights FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.calendars (
+    listing_id uuid NOT NULL,
+    agency_id uuid NOT NULL,
+    cursor text,
+    events jsonb DEFAULT '{}'::jsonb NOT NULL
+);
+
+ALTER TABLE ONLY public.calendars FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.call_budgets (
     agency_id uuid NOT NULL,
     connection_id uuid NOT NULL,
@@ -98,6 +119,7 @@ CREATE TABLE public.inbound_revisions (
     check_in date,
     check_out date,
     acknowledged_at timestamp with time zone,
+    block_id uuid,
     CONSTRAINT inbound_revisions_check CHECK (((state <> 'published'::text) OR ((property_id IS NOT NULL) AND (handed_over_at IS NOT NULL)))),
     CONSTRAINT inbound_revisions_revision_status_check CHECK ((revision_status = ANY (ARRAY['new'::text, 'modified'::text, 'cancelled'::text]))),
     CONSTRAINT inbound_revisions_source_check CHECK ((source = ANY (ARRAY['webhook'::text, 'kafka'::text, 'feed'::text]))),
@@ -143,6 +165,7 @@ CREATE TABLE public.listings (
     asked_for text[] DEFAULT '{}'::text[] NOT NULL,
     changed_at timestamp with time zone,
     asks bigint DEFAULT 0 NOT NULL,
+    calendar_token uuid,
     CONSTRAINT listings_check CHECK (((stale_since IS NULL) OR (task_id IS NOT NULL))),
     CONSTRAINT listings_check1 CHECK (((lease_owner IS NULL) = (lease_expires_at IS NULL))),
     CONSTRAINT listings_markup_percent_check CHECK ((markup_percent > ('-100'::integer)::numeric)),
@@ -236,6 +259,12 @@ CREATE TABLE public.sync_operations (
 
 ALTER TABLE ONLY public.sync_operations FORCE ROW LEVEL SECURITY;
 
+ALTER TABLE ONLY public.calendar_nights
+    ADD CONSTRAINT calendar_nights_pkey PRIMARY KEY (listing_id, start_date, end_date);
+
+ALTER TABLE ONLY public.calendars
+    ADD CONSTRAINT calendars_pkey PRIMARY KEY (listing_id);
+
 ALTER TABLE ONLY public.call_budgets
     ADD CONSTRAINT call_budgets_pkey PRIMARY KEY (connection_id, bucket);
 
@@ -267,6 +296,9 @@ ALTER TABLE ONLY public.inbox
     ADD CONSTRAINT inbox_pkey PRIMARY KEY (consumer, event_id);
 
 ALTER TABLE ONLY public.listings
+    ADD CONSTRAINT listings_calendar_token_key UNIQUE (calendar_token);
+
+ALTER TABLE ONLY public.listings
     ADD CONSTRAINT listings_mapped_once UNIQUE (connection_id, ota_listing_id);
 
 ALTER TABLE ONLY public.listings
@@ -295,6 +327,8 @@ CREATE INDEX idempotency_keys_expires_at ON public.idempotency_keys USING btree 
 
 CREATE INDEX inbound_revisions_newest ON public.inbound_revisions USING btree (agency_id, received_at DESC, id DESC);
 
+CREATE INDEX inbound_revisions_of_block ON public.inbound_revisions USING btree (connection_id, block_id) WHERE (block_id IS NOT NULL);
+
 CREATE INDEX inbound_revisions_of_connection ON public.inbound_revisions USING btree (connection_id, received_at DESC, id DESC);
 
 CREATE INDEX inbound_revisions_troubled ON public.inbound_revisions USING btree (state, received_at) WHERE (state = ANY (ARRAY['unmapped'::text, 'parked'::text, 'unparseable'::text]));
@@ -309,7 +343,7 @@ CREATE INDEX inbox_processed_at ON public.inbox USING btree (processed_at);
 
 CREATE INDEX listings_clean ON public.listings USING btree (accepted_at) WHERE (stale_since IS NULL);
 
-CREATE INDEX listings_due ON public.listings USING btree (closes DESC, next_attempt_at) WHERE (stale_since IS NOT NULL);
+CREATE INDEX listings_due ON public.listings USING btree (closes DESC, next_attempt_at) WHERE ((stale_since IS NOT NULL) AND (calendar_token IS NULL));
 
 CREATE INDEX listings_newest ON public.listings USING btree (connection_id, created_at DESC, id DESC);
 
@@ -333,6 +367,12 @@ CREATE INDEX sync_operations_of_listing ON public.sync_operations USING btree (l
 
 CREATE INDEX sync_operations_of_task ON public.sync_operations USING btree (task_id, attempt);
 
+ALTER TABLE ONLY public.calendar_nights
+    ADD CONSTRAINT calendar_nights_listing_id_fkey FOREIGN KEY (listing_id) REFERENCES public.listings(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.calendars
+    ADD CONSTRAINT calendars_listing_id_fkey FOREIGN KEY (listing_id) REFERENCES public.listings(id) ON DELETE CASCADE;
+
 ALTER TABLE ONLY public.call_budgets
     ADD CONSTRAINT call_budgets_agency_id_connection_id_fkey FOREIGN KEY (agency_id, connection_id) REFERENCES public.connections(agency_id, id);
 
@@ -354,11 +394,19 @@ ALTER TABLE ONLY public.sync_batches
 ALTER TABLE ONLY public.sync_operations
     ADD CONSTRAINT sync_operations_agency_id_connection_id_fkey FOREIGN KEY (agency_id, connection_id) REFERENCES public.connections(agency_id, id);
 
+ALTER TABLE public.calendar_nights ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.calendars ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE public.call_budgets ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.connections ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.erased_reservations ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY every_agency ON public.calendar_nights TO channel_sync_system USING (true);
+
+CREATE POLICY every_agency ON public.calendars TO channel_sync_system USING (true);
 
 CREATE POLICY every_agency ON public.call_budgets TO channel_sync_system USING (true);
 
@@ -390,6 +438,10 @@ ALTER TABLE public.listings ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.outbox ENABLE ROW LEVEL SECURITY;
 
+CREATE POLICY own_agency ON public.calendar_nights TO channel_sync_app USING ((agency_id = ( SELECT (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid AS "nullif")));
+
+CREATE POLICY own_agency ON public.calendars TO channel_sync_app USING ((agency_id = ( SELECT (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid AS "nullif")));
+
 CREATE POLICY own_agency ON public.call_budgets TO channel_sync_app USING ((agency_id = ( SELECT (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid AS "nullif")));
 
 CREATE POLICY own_agency ON public.connections TO channel_sync_app USING ((agency_id = ( SELECT (NULLIF(current_setting('app.agency_id'::text, true), ''::text))::uuid AS "nullif")));
@@ -417,6 +469,12 @@ ALTER TABLE public.sync_operations ENABLE ROW LEVEL SECURITY;
 REVOKE USAGE ON SCHEMA public FROM PUBLIC;
 GRANT USAGE ON SCHEMA public TO channel_sync_app;
 GRANT USAGE ON SCHEMA public TO channel_sync_system;
+
+GRANT SELECT ON TABLE public.calendar_nights TO channel_sync_app;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.calendar_nights TO channel_sync_system;
+
+GRANT SELECT ON TABLE public.calendars TO channel_sync_app;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.calendars TO channel_sync_system;
 
 GRANT SELECT ON TABLE public.call_budgets TO channel_sync_app;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.call_budgets TO channel_sync_system;

@@ -41,6 +41,8 @@ QUICK = {
     "BOOKING_TIMEOUT_S": "2",
     "BREAKER_S": "1",
     "FEED_POLL_S": "1",
+    "CALENDAR_POLL_S": "0.3",
+    "CALENDAR_GRACE_S": "2",
     "HORIZON_DAYS": "365",
 }
 
@@ -93,6 +95,8 @@ async def use_cases(urls: DatabaseUrls, provisioned: Provisioned, booking_url: s
                 breaker_s=1.0,
                 batch_window_s=5.0,
                 feed_poll_s=60.0,
+                calendar_poll_s=60.0,
+                calendar_grace_s=1.0,
             ),
             wake_relay=lambda: None,
             wake_pusher=lambda: None,

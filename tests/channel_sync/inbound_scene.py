@@ -33,7 +33,9 @@ async def map_listing(deps: Deps, agency_id: UUID, connection_id: UUID, ota_list
     new = NewListing(uuid4(), ota_listing_id, None)
     async with transaction(deps.pool, agency_id) as conn:
         ids = (uuid4(), uuid4())
-        await listing_rows.insert_listing(conn, agency_id, connection_id, new, ids=ids, version=1, traceparent=None)
+        await listing_rows.insert_listing(
+            conn, agency_id, connection_id, new, ids=ids, version=1, traceparent=None, calendar_token=None
+        )
     return new.property_id
 
 

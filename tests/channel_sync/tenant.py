@@ -45,6 +45,24 @@ async def sell(agency: Agency, ota: OtaSimulator, connection_id: str) -> Reply:
     )
 
 
+async def seed_calendar(agency: Agency, ota: OtaSimulator, system: Pool) -> None:
+    """A calendar that was asked for in vain, and ours that was read."""
+    body = {"name": "Calendar", "adapter": "ical", "endpoint_url": f"{ota.endpoint_url}/none.ics"}
+    connection = await agency.post(CHANNEL_SYNC, "/channel-connections", body)
+    wanted = {"property_id": await agency.new_property(), "ota_listing_id": OTA_LISTING_ID, "close_out": True}
+    listing = await agency.post(CHANNEL_SYNC, f"/channel-connections/{connection['id']}/listings", wanted)
+    token = listing["calendar_url"].rpartition("/")[2].removesuffix(".ics")
+    assert (await agency.session.get(f"{agency.suite.url(CHANNEL_SYNC)}/ical/{token}")).status == 200
+    known = "INSERT INTO calendars (listing_id, agency_id) VALUES ($1, $2)"
+    await system.execute(known, UUID(listing["id"]), agency.id)
+
+    async def failed() -> bool | None:
+        path = f"/channel-connections/{connection['id']}/operations"
+        return bool((await agency.get(CHANNEL_SYNC, path))["items"]) or None
+
+    await eventually(failed, "a calendar that was asked for once")
+
+
 async def seeded(agency: Agency, ota: OtaSimulator, system: Pool) -> Tenant:
     """A channel sold a stay, was told of it, and its guest was erased: all over HTTP."""
     body = {
@@ -80,6 +98,7 @@ async def seeded(agency: Agency, ota: OtaSimulator, system: Pool) -> Tenant:
         return True if await system.fetchval(query, UUID(polled["id"])) else None
 
     await eventually(failed, "a feed that was asked once")
+    await seed_calendar(agency, ota, system)
     (batch,) = (await agency.get(CHANNEL_SYNC, f"/channel-connections/{connection['id']}/sync-batches"))["items"]
     operations = await agency.get(CHANNEL_SYNC, f"/channel-connections/{connection['id']}/operations")
     ids = {

@@ -98,7 +98,9 @@ async def test_every_example_of_bookings_topics_is_understood(deps: Deps) -> Non
         await connection_rows.insert_connection(conn, agency_id, connection_id, connection, deps.cipher.seal("secret"))
         listing = NewListing(property_id, "EX-4711", None)
         ids = (uuid4(), uuid4())
-        await listing_rows.insert_listing(conn, agency_id, connection_id, listing, ids=ids, version=0, traceparent=None)
+        await listing_rows.insert_listing(
+            conn, agency_id, connection_id, listing, ids=ids, version=0, traceparent=None, calendar_token=None
+        )
     raw = json.loads((EXAMPLES / OTA_INBOUND.name / "GenericJsonRevision.v1.json").read_text())
     revision = {**raw, "revision_id": origin["revision_id"]}
     await inbound.receive_record(deps, str(connection_id), json.dumps(revision).encode())

@@ -146,7 +146,9 @@ async def test_a_revision_waits_for_a_mapping_of_its_listing_that_is_being_made(
     async with transaction(deps.pool, agency_id) as conn:
         await listing_rows.lock_listing(conn, connection_id, "L1", exclusive=True)
         ids = (uuid4(), uuid4())
-        await listing_rows.insert_listing(conn, agency_id, connection_id, new, ids=ids, version=1, traceparent=None)
+        await listing_rows.insert_listing(
+            conn, agency_id, connection_id, new, ids=ids, version=1, traceparent=None, calendar_token=None
+        )
         sending = asyncio.create_task(send(deps, connection_id, body()))
         done, _ = await asyncio.wait([sending], timeout=0.5)
         assert not done
@@ -196,7 +198,7 @@ async def test_what_booking_decided_is_noted_once_and_only_for_the_agency_it_bel
     reservation_id = uuid4()
 
     def result(outcome: str) -> RevisionResult:
-        return RevisionResult(connection_id, "r1", outcome, None, reservation_id)
+        return RevisionResult(connection_id, "r1", outcome, None, reservation_id, None)
 
     await inbound.settle(deps, uuid4(), result("superseded"))
     await inbound.settle(deps, agency_id, result("applied"))
@@ -213,7 +215,7 @@ async def test_a_parked_revision_may_still_be_applied(deps: Deps) -> None:
     await map_listing(deps, agency_id, connection_id)
     await send(deps, connection_id, body(revision_id="r1"))
     for outcome in ("parked", "applied"):
-        await inbound.settle(deps, agency_id, RevisionResult(connection_id, "r1", outcome, None, None))
+        await inbound.settle(deps, agency_id, RevisionResult(connection_id, "r1", outcome, None, None, None))
     (stored,) = (await inbound.list_revisions(deps, agency_id, None, "applied", Slice(10))).items
     assert stored.revision_id == "r1"
 
@@ -226,7 +228,7 @@ async def test_a_revision_without_an_outcome_is_handed_over_again_after_ten_minu
     property_id = await map_listing(deps, agency_id, connection_id)
     await send(deps, connection_id, body(revision_id="waiting"))
     await send(deps, connection_id, body(revision_id="decided"))
-    await inbound.settle(deps, agency_id, RevisionResult(connection_id, "decided", "applied", None, None))
+    await inbound.settle(deps, agency_id, RevisionResult(connection_id, "decided", "applied", None, None, None))
 
     async with clock_ahead(database.owner, timedelta(minutes=9)):
         await inbound.hand_over_again(deps)

@@ -21,6 +21,8 @@ async def test_every_table_with_an_agency_has_row_security_even_for_its_owner(da
     finally:
         await connection.close()
     assert [table["relname"] for table in tables] == [
+        "calendar_nights",
+        "calendars",
         "call_budgets",
         "connections",
         "erased_reservations",

@@ -51,8 +51,10 @@ def document_of_channel_sync() -> dict[str, Any]:
 DOCUMENT = document_of_channel_sync()
 # The webhook is no agency's: it is judged by its signature.
 SIGNED = "POST /inbound/{connection_id}"
+# A calendar is nobody's who does not know its address.
+CALENDAR = "GET /ical/{token}"
 MAP_LISTING = "POST /channel-connections/{connection_id}/listings"
-PATH_IDS = {"connection_id", "listing_id", "batch_id", "log_id"}
+PATH_IDS = {"connection_id", "listing_id", "batch_id", "log_id", "token"}
 BODIES: dict[str, Any] = {
     "PATCH /channel-connections/{connection_id}": {"enabled": False},
     "PATCH /channel-connections/{connection_id}/listings/{listing_id}": {"close_out": True},
@@ -62,7 +64,7 @@ BODIES: dict[str, Any] = {
 REPROCESS = "POST /inbound-revisions/{log_id}/reprocess"
 FOUND_BUT_REFUSED = {MAP_LISTING, "POST /sync-operations/{log_id}/retry"}
 OPERATIONS = {operation.name: operation for operation in operations_of(DOCUMENT)}
-WITH_IDS = [o for o in OPERATIONS.values() if o.parameters("path") and o.name != SIGNED]
+WITH_IDS = [o for o in OPERATIONS.values() if o.parameters("path") and o.name not in (SIGNED, CALENDAR)]
 LISTS = [o for o in OPERATIONS.values() if o.method == "GET" and not o.parameters("path")]
 
 
@@ -189,7 +191,7 @@ async def like_one_of(system: Pool, table: str, tenant: Tenant) -> dict[str, Any
     """A row as the agency has one in the table, with identities of its own."""
     query = f"SELECT to_jsonb(t) FROM {table} AS t WHERE agency_id = $1 LIMIT 1"
     row: dict[str, Any] = await system.fetchval(query, tenant.agency.id)
-    own = ("id", "log_id", "key", "bucket", "ota_listing_id", "ota_reservation_code", "revision_id")
+    own = ("id", "log_id", "key", "bucket", "ota_listing_id", "ota_reservation_code", "revision_id", "calendar_token")
     return row | {name: -1 if isinstance(row[name], int) else str(uuid4()) for name in own if name in row}
 
 

@@ -100,6 +100,22 @@ async def test_the_time_left_is_told_to_the_service(
         assert 0 < left_ms <= limit_ms
 
 
+async def test_a_calendar_needs_no_token_and_is_asked_for_by_its_etag(
+    gateway: Gateway, upstreams: dict[str, Upstream], bearer: dict[str, str]
+) -> None:
+    async def answering(_: web.Request) -> web.Response:
+        return web.Response(status=304, headers={"ETag": '"a"'})
+
+    upstreams["channel-sync"].answering = answering
+    url = gateway.url(f"/api/v1/ical/{ID}.ics")
+    async with gateway.client.get(url, headers={"If-None-Match": '"a"', **bearer}) as answer:
+        assert (answer.status, answer.headers["ETag"], await answer.read()) == (304, '"a"', b"")
+    (seen,) = upstreams["channel-sync"].seen
+    assert seen.raw_path == f"/ical/{ID}"
+    assert seen.headers["if-none-match"] == '"a"'
+    assert "authorization" not in seen.headers
+
+
 async def test_a_signed_revision_needs_no_token_and_travels_with_its_signature(
     gateway: Gateway, upstreams: dict[str, Upstream], bearer: dict[str, str]
 ) -> None:

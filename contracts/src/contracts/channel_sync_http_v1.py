@@ -121,7 +121,10 @@ class ListingUpdate(RequestModel):
 
 
 class Listing(AnswerModel):
-    """A mapped listing; `pushed_version` is the inventory version the channel last accepted."""
+    """A mapped listing; `pushed_version` is the inventory version the channel last accepted.
+
+    Where the channel reads our calendar, that is at `calendar_url`: whoever knows it may read it.
+    """
 
     id: UUID
     connection_id: UUID
@@ -135,6 +138,7 @@ class Listing(AnswerModel):
     close_out: bool = False
     min_stay: int | None = None
     max_nights_sold: int | None = None
+    calendar_url: str | None = None
     created_at: datetime
 
 
@@ -156,6 +160,7 @@ class InboundRevision(AnswerModel):
     state: str
     reason: str | None = None
     reservation_id: UUID | None = None
+    block_id: UUID | None = None
     received_at: datetime
     settled_at: datetime | None = None
 
@@ -287,10 +292,22 @@ class DelayCount(AnswerModel):
     count: int
 
 
+class FeedStaleness(AnswerModel):
+    """How old what we read of a channel is: since it was last read to its end and believed; `error` since then."""
+
+    polled_at: datetime | None = None
+    age_ms: int | None = None
+    error: str | None = None
+
+
 class Staleness(AnswerModel):
-    """How far behind a channel is now, and how long changes took from commit to acceptance over the last day."""
+    """How far behind a channel is now, and how long changes took from commit to acceptance over the last day.
+
+    `feed` is there where we ask the channel for its reservations.
+    """
 
     listings: list[ListingStaleness]
+    feed: FeedStaleness | None = None
     told: int
     p50_ms: float | None = None
     p99_ms: float | None = None

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from hashlib import sha256
 
 from channel_sync.domain.pushes import ChannelAnswer, OutboundRequest
@@ -39,7 +40,7 @@ class CalendarChannel:
         parts = ("BEGIN:VCALENDAR", "VERSION:2.0", "PRODID:-//Channel//EN", *self.events.values(), "END:VCALENDAR")
         return ("\r\n".join(parts) + "\r\n").encode()
 
-    def answer(self, request: OutboundRequest) -> ChannelAnswer:
+    def answer(self, request: OutboundRequest, now: datetime | None = None) -> ChannelAnswer:
         """What the channel answers; 304 without a body when the caller has this calendar, 405 to all but GET."""
         if self.failure is not None:
             return self.failure

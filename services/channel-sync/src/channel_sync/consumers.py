@@ -84,6 +84,7 @@ def _result(change: InventoryChange) -> RevisionResult:
         outcome=change.channel.outcome.value,
         reason=change.channel.reason,
         reservation_id=getattr(change, "reservation_id", None),
+        block_id=getattr(change, "block_id", None),
     )
 
 

@@ -11,7 +11,12 @@ from contracts.channel_sync_activity_v1 import (
     SyncBatchChanged,
     SyncOperationChanged,
 )
-from contracts.channel_sync_reservations_v1 import ChannelGuest, ChannelReservationReceived, RevisionStatus
+from contracts.channel_sync_reservations_v1 import (
+    ChannelGuest,
+    ChannelReservationReceived,
+    RevisionKind,
+    RevisionStatus,
+)
 from contracts.topics import CHANNEL_SYNC_ACTIVITY, CHANNEL_SYNC_RESERVATIONS
 from contracts.values import EventModel, Occupancy
 from runtime.kafka import partition_of
@@ -29,6 +34,7 @@ def channel_reservation_received(
         property_id=pending.property_id,
         revision_id=revision.revision_id,
         revision_no=pending.revision_no,
+        kind=RevisionKind(revision.kind),
         status=RevisionStatus(revision.status),
         ota_name=revision.ota_name,
         ota_reservation_code=revision.ota_reservation_code,

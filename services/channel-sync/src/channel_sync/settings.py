@@ -50,6 +50,10 @@ class ChannelSyncSettings(ServiceSettings, KafkaSettings, PostgresSettings):
     feed_poll_s: float = Field(
         default=60.0, gt=0, le=3600, description="How often a channel is asked for its revisions."
     )
+    calendar_poll_s: float = Field(default=300.0, gt=0, le=86_400, description="How often a calendar is read.")
+    calendar_grace_s: float = Field(
+        default=7200.0, ge=0, le=604_800, description="How long an event may be missing before its nights are opened."
+    )
     push_listings_at_once: int = Field(default=50, ge=1, le=500)
     breaker_failures: int = Field(
         default=5, ge=1, le=1000, description="Failed calls in a row after which a channel is left alone."

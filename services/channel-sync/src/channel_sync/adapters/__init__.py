@@ -6,6 +6,7 @@ from typing import ClassVar, Protocol
 
 from channel_sync.adapters.channex import Channex
 from channel_sync.adapters.generic_json import GenericJson
+from channel_sync.adapters.ical import ICal
 from channel_sync.adapters.ota_xml import OtaXml
 from channel_sync.domain.ari import (
     ChannelTarget,
@@ -16,6 +17,7 @@ from channel_sync.domain.ari import (
     PushItem,
     PushRequest,
 )
+from channel_sync.domain.ical_feed import Feed
 from channel_sync.domain.pushes import ChannelAnswer, OutboundRequest
 from channel_sync.domain.revisions import ParsedRevision
 
@@ -63,5 +65,19 @@ class FeedAdapter(Adapter, Protocol):
         """Whether the channel took note."""
 
 
+class CalendarAdapter(Adapter, Protocol):
+    """A channel that shows its closed nights as a calendar, and reads ours; nothing is pushed to it."""
+
+    def feed_request(self, target: ChannelTarget, cursor: str | None) -> OutboundRequest:
+        """The calendar, unless it is as the cursor says."""
+
+    def read(self, answer: ChannelAnswer, ota_listing_id: str, time_zone: str) -> Feed:
+        """The whole calendar; `time_zone` is the property's. Raises `FeedUnreadable`: then what is known stays."""
+
+    def cursor_after(self, answer: ChannelAnswer, cursor: str | None) -> str | None:
+        """What to ask with next time."""
+
+
+CALENDARS: Mapping[str, CalendarAdapter] = {ICal.name: ICal()}
 FEEDS: Mapping[str, FeedAdapter] = {adapter.name: adapter for adapter in (Channex(), OtaXml())}
-ADAPTERS: Mapping[str, Adapter] = {GenericJson.name: GenericJson(), **FEEDS}
+ADAPTERS: Mapping[str, Adapter] = {GenericJson.name: GenericJson(), **FEEDS, **CALENDARS}

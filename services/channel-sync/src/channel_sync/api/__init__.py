@@ -5,11 +5,11 @@ Routes carry no `/api/v1`: the gateway adds it.
 
 from fastapi import APIRouter, Depends
 
-from channel_sync.api import batches, connections, revisions
+from channel_sync.api import batches, calendars, connections, revisions
 from channel_sync.api.requests import deps_of
 
 __all__ = ["router"]
 
 router = APIRouter(tags=["channels"], dependencies=[Depends(deps_of)])
-for part in (connections, batches, revisions):
+for part in (connections, batches, revisions, calendars):
     router.include_router(part.router)

@@ -98,10 +98,11 @@ async def retry_operation(log_id: UUID, caller: CallerOf, deps: DepsOf) -> http.
 @router.get("/channel-connections/{connection_id}/staleness", response_model_exclude_none=True)
 async def staleness(connection_id: UUID, caller: CallerOf, deps: DepsOf) -> http.Staleness:
     """How far behind the channel is with each listing now, and how long changes took over the last day."""
-    listings, delays = await batches.staleness(deps, agency_of(caller), connection_id)
+    listings, delays, feed = await batches.staleness(deps, agency_of(caller), connection_id)
     bounds = [*DELAY_BOUNDS_MS, None]
     return http.Staleness(
         listings=[http.ListingStaleness.model_validate(listing, from_attributes=True) for listing in listings],
+        feed=http.FeedStaleness.model_validate(feed, from_attributes=True) if feed is not None else None,
         told=delays.told,
         p50_ms=delays.p50_ms,
         p99_ms=delays.p99_ms,

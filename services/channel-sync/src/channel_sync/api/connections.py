@@ -6,7 +6,15 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response
 
 from channel_sync.api.requests import DEFAULT_LIMIT, DepsOf, cursor_of, slice_of
-from channel_sync.domain.channels import Connection, ConnectionChange, Listing, NewConnection, NewListing, inbound_url
+from channel_sync.domain.channels import (
+    Connection,
+    ConnectionChange,
+    Listing,
+    NewConnection,
+    NewListing,
+    calendar_url,
+    inbound_url,
+)
 from channel_sync.domain.night_values import ListingOverrides
 from channel_sync.service import connections
 from channel_sync.service.deps import Deps
@@ -80,7 +88,7 @@ async def map_listing(
     key = await idempotency_key(request, caller)
 
     def answer(listing: Listing) -> str:
-        return _listing(listing).model_dump_json(exclude_none=True)
+        return _listing(listing, deps).model_dump_json(exclude_none=True)
 
     return (await connections.map_listing(deps, agency_of(caller), connection_id, new, key, answer)).response()
 
@@ -91,7 +99,7 @@ async def list_listings(
 ) -> http.ListingList:
     """The listings of a connection, newest first; `dirty` while the channel must be told something."""
     page = await connections.list_listings(deps, agency_of(caller), connection_id, slice_of(limit, cursor))
-    return http.ListingList(items=[_listing(item) for item in page.items], next_cursor=cursor_of(page.last))
+    return http.ListingList(items=[_listing(item, deps) for item in page.items], next_cursor=cursor_of(page.last))
 
 
 @router.patch("/channel-connections/{connection_id}/listings/{listing_id}", response_model_exclude_none=True)
@@ -106,13 +114,13 @@ async def change_listing(
     def changed(overrides: ListingOverrides) -> ListingOverrides:
         return replace(overrides, **changes)
 
-    return _listing(await connections.change_listing(deps, agency_of(caller), connection_id, listing_id, changed))
+    return _listing(await connections.change_listing(deps, agency_of(caller), connection_id, listing_id, changed), deps)
 
 
 @router.delete("/channel-connections/{connection_id}/listings/{listing_id}", response_model_exclude_none=True)
 async def unmap_listing(connection_id: UUID, listing_id: UUID, caller: CallerOf, deps: DepsOf) -> http.Listing:
     """Forget a mapping. The channel keeps what it was told; revisions that still come are kept as unmapped."""
-    return _listing(await connections.unmap_listing(deps, agency_of(caller), connection_id, listing_id))
+    return _listing(await connections.unmap_listing(deps, agency_of(caller), connection_id, listing_id), deps)
 
 
 def _connection(connection: Connection, deps: Deps) -> http.Connection:
@@ -129,7 +137,7 @@ def _connection(connection: Connection, deps: Deps) -> http.Connection:
     )
 
 
-def _listing(listing: Listing) -> http.Listing:
+def _listing(listing: Listing, deps: Deps) -> http.Listing:
     return http.Listing(
         id=listing.id,
         connection_id=listing.connection_id,
@@ -143,5 +151,6 @@ def _listing(listing: Listing) -> http.Listing:
         close_out=listing.overrides.close_out,
         min_stay=listing.overrides.min_stay,
         max_nights_sold=listing.overrides.max_nights_sold,
+        calendar_url=calendar_url(deps.public_url, listing.calendar_token) if listing.calendar_token else None,
         created_at=listing.created_at,
     )

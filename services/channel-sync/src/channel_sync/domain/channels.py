@@ -87,6 +87,12 @@ class Listing:
     pushed_version: int | None
     created_at: datetime
     overrides: ListingOverrides
+    calendar_token: UUID | None = field(default=None, repr=False)
+
+
+def calendar_url(public_url: str, calendar_token: UUID) -> str:
+    """Where a channel reads the calendar of a listing; whoever knows the address may."""
+    return f"{public_url.rstrip('/')}/api/v1/ical/{calendar_token}.ics"
 
 
 def inbound_url(public_url: str, connection_id: UUID) -> str:

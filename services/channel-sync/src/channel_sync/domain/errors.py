@@ -85,3 +85,15 @@ class UnparseableRevision(Exception):
     def stored_as(self, log_id: UUID) -> "UnparseableRevision":
         """The same situation, naming where the bytes are kept."""
         return UnparseableRevision(self.field, self.code, self.reason, log_id)
+
+
+class CalendarUnknown(Exception):
+    """There is no calendar at this address."""
+
+
+class CalendarMapped(Exception):
+    """A calendar is of one listing, and this connection has one already: make a connection for each calendar."""
+
+
+class CalendarNotTold(Exception):
+    """This channel reads our calendar when it likes: nothing can be sent to it."""

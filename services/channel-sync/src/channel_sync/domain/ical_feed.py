@@ -16,7 +16,7 @@ from channel_sync.domain.revisions import RevisionStatus
 
 ONE_DAY = timedelta(days=1)
 OWN_UID_SUFFIX = "@export.pms.invalid"
-CODE_HEX_DIGITS = 32
+KEY_HEX_DIGITS = 32
 
 
 class EventState(StrEnum):
@@ -50,17 +50,21 @@ class RefusedEvent:
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """A whole calendar of one listing; `is_unchanged` (then without events) when the channel says it did not change."""
+    """A whole calendar of one listing; `is_unchanged` (then without events) when the channel says it did not change.
+
+    `source` tells it from others: an event of another source with the same UID is another event.
+    """
 
     ota_listing_id: str
     events: tuple[SeenEvent, ...] = ()
     refused: tuple[RefusedEvent, ...] = ()
     is_unchanged: bool = False
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class KnownEvent:
-    """What is kept of an event, by its UID.
+    """What is kept of an event, by its `event_key`.
 
     `life` counts how often the UID came back after it was gone, `revision` the revisions of this life;
     `missing_since` is the instant of the first poll that did not show it.
@@ -102,32 +106,36 @@ def changes(
     if not (seen.is_unchanged or seen.events or seen.refused) and _has_live(known, now):
         return Changes((), known, is_fresh=False)
     after: dict[str, KnownEvent] = {}
-    items: list[FeedItem] = [
-        _refusal(event, seen.ota_listing_id) for event in seen.refused if not event.uid.endswith(OWN_UID_SUFFIX)
-    ]
-    shown = {event.uid: event for event in seen.events if not event.uid.endswith(OWN_UID_SUFFIX)}
-    unread = {event.uid for event in seen.refused}
-    for uid in sorted({*known, *shown}):
-        before, event = known.get(uid), shown.get(uid)
+    items: list[FeedItem] = [_refusal(event, seen) for event in seen.refused if not event.uid.endswith(OWN_UID_SUFFIX)]
+    shown = {
+        event_key(seen.source, event.uid): event for event in seen.events if not event.uid.endswith(OWN_UID_SUFFIX)
+    }
+    unread = {event_key(seen.source, event.uid) for event in seen.refused}
+    for key in sorted({*known, *shown}):
+        before, event = known.get(key), shown.get(key)
         if event is not None:
             next_known = _shown(before, event, told)
-        elif before is None or uid in unread:
+        elif before is None or key in unread:
             next_known = before
         else:
             next_known = _missing(before, now, grace, is_unchanged=seen.is_unchanged)
         if next_known is None or _is_past(next_known.end, now):
             continue
-        after[uid] = next_known
+        after[key] = next_known
         status = _status(before, next_known)
         if status is not None:
-            items.append(_revision(uid, next_known, status, seen.ota_listing_id, now))
+            items.append(_revision(key, next_known, status, seen.ota_listing_id, now))
     return Changes(tuple(items), after)
 
 
-def reservation_code(uid: str, life: int) -> str:
-    """The code of an event's life: UIDs are of any length and may name somebody, hence a digest."""
-    code = sha256(uid.encode()).hexdigest()[:CODE_HEX_DIGITS]
-    return code if life == 1 else f"{code}-{life}"
+def event_key(source: str, uid: str) -> str:
+    """What an event of a source is known by: UIDs are of any length and may name somebody, hence a digest."""
+    return sha256(f"{source}\n{uid}".encode()).hexdigest()[:KEY_HEX_DIGITS]
+
+
+def reservation_code(key: str, life: int) -> str:
+    """The code of an event's life."""
+    return key if life == 1 else f"{key}-{life}"
 
 
 def _has_live(known: Mapping[str, KnownEvent], now: datetime) -> bool:
@@ -198,9 +206,9 @@ def _status(before: KnownEvent | None, after: KnownEvent) -> RevisionStatus | No
     return "modified" if (before.start, before.end) != (after.start, after.end) else None
 
 
-def _revision(uid: str, event: KnownEvent, status: RevisionStatus, ota_listing_id: str, now: datetime) -> FeedItem:
+def _revision(key: str, event: KnownEvent, status: RevisionStatus, ota_listing_id: str, now: datetime) -> FeedItem:
     # The dates are in the id: after a crash the same number may come with other dates, and is then another revision.
-    code = reservation_code(uid, event.life)
+    code = reservation_code(key, event.life)
     revision_id = f"{code}:{event.revision}:{status}:{event.start:%Y%m%d}-{event.end:%Y%m%d}"
     message = {
         "revision_id": revision_id,
@@ -214,9 +222,9 @@ def _revision(uid: str, event: KnownEvent, status: RevisionStatus, ota_listing_i
     return FeedItem(revision_id, json.dumps(message).encode(), now)
 
 
-def _refusal(event: RefusedEvent, ota_listing_id: str) -> FeedItem:
+def _refusal(event: RefusedEvent, seen: Feed) -> FeedItem:
     """An event that is refused, as a revision nobody can read: shown once to who looks after the connection."""
-    revision_id = f"{reservation_code(event.uid, 1)}:refused:{event.field}:{event.code}"
+    revision_id = f"{event_key(seen.source, event.uid)}:refused:{event.field}:{event.code}"
     refused = {"field": event.field, "code": event.code, "reason": event.reason}
-    message = {"revision_id": revision_id, "ota_listing_id": ota_listing_id, "refused": refused}
+    message = {"revision_id": revision_id, "ota_listing_id": seen.ota_listing_id, "refused": refused}
     return FeedItem(revision_id, json.dumps(message).encode())

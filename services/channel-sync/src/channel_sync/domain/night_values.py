@@ -125,6 +125,19 @@ def _marked_up(rate_minor: int | None, percent: Decimal | None) -> int | None:
     return int((rate_minor * (100 + percent) / 100).quantize(Decimal(1), ROUND_HALF_UP))
 
 
+def closed_nights(runs: Iterable[ValueRun]) -> list[tuple[date, date]]:
+    """The nights nobody may buy, as few `[start, end)` as possible, from runs in order."""
+    found: list[tuple[date, date]] = []
+    for run in runs:
+        if run.values.available and not run.values.stop_sell:
+            continue
+        if found and found[-1][1] == run.start:
+            found[-1] = (found[-1][0], run.end)
+        else:
+            found.append((run.start, run.end))
+    return found
+
+
 def sold_out_years(stays: Iterable[tuple[date, date]], overrides: ListingOverrides) -> frozenset[int]:
     """The calendar years of which a listing sold as many nights as it may; stays are check-in to check-out."""
     if overrides.max_nights_sold is None:

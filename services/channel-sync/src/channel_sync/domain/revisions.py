@@ -98,6 +98,7 @@ class StoredRevision:
     state: str
     reason: str | None
     reservation_id: UUID | None
+    block_id: UUID | None
     received_at: datetime
     settled_at: datetime | None
 
@@ -136,6 +137,7 @@ class RevisionResult:
     outcome: str
     reason: str | None
     reservation_id: UUID | None
+    block_id: UUID | None
 
 
 def microseconds(instant: datetime) -> int:

@@ -21,7 +21,8 @@ _CLAIM = f"""
 WITH due AS (
     SELECT listings.connection_id, listings.closes, listings.next_attempt_at
     FROM listings JOIN connections ON connections.id = listings.connection_id
-    WHERE listings.stale_since IS NOT NULL AND listings.next_attempt_at <= suite_now()
+    WHERE listings.stale_since IS NOT NULL AND listings.calendar_token IS NULL
+      AND listings.next_attempt_at <= suite_now()
       AND (listings.lease_expires_at IS NULL OR listings.lease_expires_at <= suite_now())
       AND connections.enabled AND (connections.open_until IS NULL OR connections.open_until <= suite_now())
       AND NOT listings.connection_id = ANY ($3)
@@ -34,7 +35,7 @@ WITH due AS (
     CROSS JOIN LATERAL (
         SELECT listings.id FROM listings
         WHERE listings.connection_id = chosen.connection_id AND listings.stale_since IS NOT NULL
-          AND listings.next_attempt_at <= suite_now()
+          AND listings.calendar_token IS NULL AND listings.next_attempt_at <= suite_now()
           AND (listings.lease_expires_at IS NULL OR listings.lease_expires_at <= suite_now())
         ORDER BY listings.closes DESC, listings.next_attempt_at
         LIMIT CASE WHEN connections.failures >= $7 THEN 1 ELSE $2 END
@@ -159,7 +160,7 @@ async def select_accepted(conn: Connection, agency_id: UUID, connection_id: UUID
     """What a channel holds of each listing, as far as it is known."""
     rows = await conn.fetch(
         """SELECT id, connection_id, property_id, ota_listing_id, ota_rate_plan_id, stale_since, pushed_version,
-               created_at, last_accepted, markup_percent, close_out, min_stay, max_nights_sold
+               created_at, calendar_token, last_accepted, markup_percent, close_out, min_stay, max_nights_sold
            FROM listings WHERE agency_id = $1 AND connection_id = $2 ORDER BY id""",
         agency_id,
         connection_id,

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -22,6 +23,15 @@ class ClaimedFeed:
     attempts: int
     batch_id: UUID | None
     task_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class FeedStaleness:
+    """When a feed was last read to its end, how long ago, and what went wrong since."""
+
+    polled_at: datetime | None
+    age_ms: int | None
+    error: str | None
 
 
 async def insert_missing_feeds(conn: Connection, adapters: Sequence[str]) -> None:
@@ -95,6 +105,17 @@ async def end_poll(conn: Connection, feed: ClaimedFeed, *, pause_s: float, error
         feed.task_id,
     )
     return affected(changed) == 1
+
+
+async def select_feed_staleness(conn: Connection, agency_id: UUID, connection_id: UUID) -> FeedStaleness | None:
+    """How old what we read of a channel is; None where it is not asked."""
+    row = await conn.fetchrow(
+        """SELECT polled_at, (extract(epoch FROM suite_now() - polled_at) * 1000)::bigint AS age_ms, error
+           FROM feeds WHERE agency_id = $1 AND connection_id = $2""",
+        agency_id,
+        connection_id,
+    )
+    return FeedStaleness(**row) if row is not None else None
 
 
 async def ask_for_poll(

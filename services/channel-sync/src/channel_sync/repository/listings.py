@@ -14,7 +14,7 @@ from runtime.postgres import Connection, Row
 
 _LISTING = (
     "id, connection_id, property_id, ota_listing_id, ota_rate_plan_id, stale_since, pushed_version, created_at, "
-    "markup_percent, close_out, min_stay, max_nights_sold"
+    "markup_percent, close_out, min_stay, max_nights_sold, calendar_token"
 )
 
 
@@ -40,13 +40,14 @@ async def insert_listing(
     ids: tuple[UUID, UUID],
     version: int,
     traceparent: str | None,
+    calendar_token: UUID | None,
 ) -> Listing | None:
     """Map a listing and make it stale; `ids` are its own and its first task's. None when it is mapped already."""
     row = await conn.fetchrow(
         f"""INSERT INTO listings (id, agency_id, connection_id, property_id, ota_listing_id, ota_rate_plan_id,
                 created_at, dirty_version, stale_since, task_id, traceparent, next_attempt_at,
-                markup_percent, close_out, min_stay, max_nights_sold)
-            VALUES ($1, $2, $3, $4, $5, $6, suite_now(), $7, suite_now(), $8, $9, suite_now(), $10, $11, $12, $13)
+                calendar_token, markup_percent, close_out, min_stay, max_nights_sold)
+            VALUES ($1, $2, $3, $4, $5, $6, suite_now(), $7, suite_now(), $8, $9, suite_now(), $10, $11, $12, $13, $14)
             ON CONFLICT ON CONSTRAINT listings_mapped_once DO NOTHING RETURNING {_LISTING}""",  # noqa: S608
         ids[0],
         agency_id,
@@ -57,6 +58,7 @@ async def insert_listing(
         version,
         ids[1],
         traceparent,
+        calendar_token,
         *overrides_parameters(new.overrides),
     )
     return listing_of(row) if row is not None else None
@@ -173,7 +175,8 @@ _MARK_OLD = """
 UPDATE listings SET next_attempt_at = suite_now(), task_id = gen_random_uuid(), stale_since = suite_now(),
     traceparent = NULL, closes = false, changed_at = NULL
 WHERE id IN (
-    SELECT id FROM listings WHERE stale_since IS NULL AND accepted_at < suite_now() - make_interval(hours => $1)
+    SELECT id FROM listings
+    WHERE stale_since IS NULL AND calendar_token IS NULL AND accepted_at < suite_now() - make_interval(hours => $1)
     ORDER BY accepted_at LIMIT $2 FOR UPDATE SKIP LOCKED
 )"""
 
@@ -246,6 +249,14 @@ FROM listings WHERE agency_id = $1 AND connection_id = $2
 ORDER BY stale_since NULLS LAST, listings.id"""
 
 
+async def count_listings(conn: Connection, agency_id: UUID, connection_id: UUID) -> int:
+    """How many listings a connection has."""
+    found: int = await conn.fetchval(
+        "SELECT count(*) FROM listings WHERE agency_id = $1 AND connection_id = $2", agency_id, connection_id
+    )
+    return found
+
+
 async def select_staleness(conn: Connection, agency_id: UUID, connection_id: UUID) -> list[ListingStaleness]:
     """How far behind a channel is with each listing, the furthest first."""
     rows = await conn.fetch(_STALENESS, agency_id, connection_id)
@@ -264,6 +275,7 @@ def listing_of(row: Row) -> Listing:
         pushed_version=row["pushed_version"],
         created_at=row["created_at"],
         overrides=overrides_of(row),
+        calendar_token=row["calendar_token"],
     )
 
 

@@ -13,7 +13,7 @@ from runtime.postgres import Connection
 
 _REVISION = (
     "id AS log_id, connection_id, revision_id, ota_reservation_code, revision_no, state, reason, reservation_id, "
-    "received_at, settled_at"
+    "block_id, received_at, settled_at"
 )
 _PENDING = """revision.id AS log_id, revision.agency_id, revision.connection_id, revision.property_id,
               connection.adapter, revision.revision_id, revision.ota_reservation_code, revision.ota_listing_id,
@@ -201,7 +201,8 @@ async def settle_revision(conn: Connection, agency_id: UUID, result: RevisionRes
         affected(
             await conn.execute(
                 """UPDATE inbound_revisions
-               SET state = $4, reason = $5, reservation_id = coalesce($6, reservation_id), settled_at = suite_now()
+               SET state = $4, reason = $5, reservation_id = coalesce($6, reservation_id),
+                   block_id = coalesce($7, block_id), settled_at = suite_now()
                WHERE agency_id = $1 AND connection_id = $2 AND revision_id = $3 AND state IN ('published', 'parked')
                  AND state <> $4""",
                 agency_id,
@@ -210,6 +211,7 @@ async def settle_revision(conn: Connection, agency_id: UUID, result: RevisionRes
                 result.outcome,
                 result.reason,
                 result.reservation_id,
+                result.block_id,
             )
         )
         == 1

@@ -92,22 +92,29 @@ async def store_unparseable(
     Without a name of the channel's they are kept under their digest: a revision_id in them must stay free for a
     corrected copy.
     """
-    log_id = uuid4()
     name = revision_id or f"sha256/{hashlib.sha256(body).hexdigest()}"
     async with transaction(deps.pool, door.agency_id) as conn:
-        stored = await revision_rows.insert_unparseable_revision(
-            conn,
-            door,
-            log_id,
-            revision_id=name,
-            raw=body,
-            source=source,
-            trace_id=current_trace_id(),
-            reason=str(error),
-        )
-        if stored:
-            return log_id
-        return await revision_rows.select_revision_log_id(conn, door.agency_id, door.connection_id, name)
+        return (await store_unparseable_within(conn, door, body, error, source, name))[0]
+
+
+async def store_unparseable_within(
+    conn: Connection, door: Door, body: bytes, error: UnparseableRevision, source: Source, revision_id: str
+) -> tuple[UUID, bool]:
+    """The same within a transaction: the log id, and whether it is new."""
+    log_id = uuid4()
+    stored = await revision_rows.insert_unparseable_revision(
+        conn,
+        door,
+        log_id,
+        revision_id=revision_id,
+        raw=body,
+        source=source,
+        trace_id=current_trace_id(),
+        reason=str(error),
+    )
+    if stored:
+        return log_id, True
+    return await revision_rows.select_revision_log_id(conn, door.agency_id, door.connection_id, revision_id), False
 
 
 async def hand_over(deps: Deps, conn: Connection, pending: PendingRevision) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from uuid import UUID, uuid4, uuid5
 
 from channel_sync import events
-from channel_sync.adapters import FEEDS
+from channel_sync.adapters import CALENDARS, FEEDS
 from channel_sync.domain.ari import ValueRun, clipped, differences
 from channel_sync.domain.batches import (
     BOOKINGS_SYNC,
@@ -19,13 +19,14 @@ from channel_sync.domain.batches import (
 )
 from channel_sync.domain.channels import Listing
 from channel_sync.domain.claims import HeldListing
-from channel_sync.domain.errors import BatchUnknown, ChannelDisabled, NothingToRetry, OperationUnknown
+from channel_sync.domain.errors import BatchUnknown, CalendarNotTold, ChannelDisabled, NothingToRetry, OperationUnknown
 from channel_sync.domain.night_values import listing_runs
 from channel_sync.repository import batches as batch_rows
 from channel_sync.repository import claims as claim_rows
 from channel_sync.repository import feeds as feed_rows
 from channel_sync.repository import listings as listing_rows
 from channel_sync.repository import operations as operation_rows
+from channel_sync.repository.feeds import FeedStaleness
 from channel_sync.service.connections import require_connection
 from channel_sync.service.deps import Deps
 from channel_sync.service.push_records import settle_batch
@@ -62,15 +63,19 @@ class Difference:
 async def start_sync(deps: Deps, agency_id: UUID, connection_id: UUID, sync_type: str) -> Started:
     """Have every listing of a connection told again, whatever the channel holds.
 
-    Raises `ConnectionUnknown` and `ChannelDisabled`.
+    Raises `ConnectionUnknown`, `ChannelDisabled` and `CalendarNotTold`.
     """
     batch_id, task_ids = uuid4(), []
     async with transaction(deps.pool, agency_id) as conn:
         connection = await require_connection(conn, agency_id, connection_id)
         if not connection.enabled:
             raise ChannelDisabled(ChannelDisabled.__doc__)
+        is_calendar = connection.adapter in CALENDARS
+        if is_calendar and sync_type not in READS_BOOKINGS:
+            raise CalendarNotTold(CalendarNotTold.__doc__)
         batch = await batch_rows.insert_batch(conn, agency_id, connection_id, batch_id, sync_type)
-        for listing in await listing_rows.select_all_listings(conn, agency_id, connection_id):
+        told = [] if is_calendar else await listing_rows.select_all_listings(conn, agency_id, connection_id)
+        for listing in told:
             task_id = uuid4()
             await listing_rows.ask_for_push(
                 conn,
@@ -85,7 +90,7 @@ async def start_sync(deps: Deps, agency_id: UUID, connection_id: UUID, sync_type
                 operation = _triggered(batch, listing.id, uuid5(task_id, operation_type), operation_type)
                 await _announce(deps, conn, agency_id, operation)
                 task_ids.append(operation.task_id)
-        if sync_type in READS_BOOKINGS and connection.adapter in FEEDS:
+        if sync_type in READS_BOOKINGS and (is_calendar or connection.adapter in FEEDS):
             operation = _triggered(batch, None, uuid4(), BOOKINGS_SYNC)
             await _announce(deps, conn, agency_id, operation)
             await feed_rows.ask_for_poll(conn, agency_id, connection_id, batch_id, operation.task_id)
@@ -177,13 +182,19 @@ async def list_operations(
         return found, await operation_rows.count_operations(conn, agency_id, connection_id)
 
 
-async def staleness(deps: Deps, agency_id: UUID, connection_id: UUID) -> tuple[Sequence[ListingStaleness], Delays]:
-    """How far behind a channel is with each listing, and how long changes took lately; raises `ConnectionUnknown`."""
+async def staleness(
+    deps: Deps, agency_id: UUID, connection_id: UUID
+) -> tuple[Sequence[ListingStaleness], Delays, FeedStaleness | None]:
+    """How far behind a channel is with each listing, how long changes took lately, and how old its feed is.
+
+    Raises `ConnectionUnknown`.
+    """
     async with transaction(deps.pool, agency_id) as conn:
         await require_connection(conn, agency_id, connection_id)
         return (
             await listing_rows.select_staleness(conn, agency_id, connection_id),
             await operation_rows.select_delays(conn, agency_id, connection_id),
+            await feed_rows.select_feed_staleness(conn, agency_id, connection_id),
         )
 
 

@@ -6,15 +6,24 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
+from channel_sync.adapters import CALENDARS
 from channel_sync.clients.channels import ChannelSilent, ChannelUnreachable
 from channel_sync.domain.addresses import AddressRefused
 from channel_sync.domain.ari import ChannelTarget
 from channel_sync.domain.channels import Connection as ChannelConnection
 from channel_sync.domain.channels import ConnectionChange, ConnectionTest, Listing, NewConnection, NewListing
-from channel_sync.domain.errors import AdapterUnknown, ConnectionUnknown, ListingTaken, ListingUnknown, PropertyUnknown
+from channel_sync.domain.errors import (
+    AdapterUnknown,
+    CalendarMapped,
+    ConnectionUnknown,
+    ListingTaken,
+    ListingUnknown,
+    PropertyUnknown,
+)
 from channel_sync.domain.night_values import ListingOverrides
 from channel_sync.domain.paging import Page, Position, Slice
 from channel_sync.repository import connections as connection_rows
+from channel_sync.repository import feeds as feed_rows
 from channel_sync.repository import listings as listing_rows
 from channel_sync.repository import revisions as revision_rows
 from channel_sync.service.accepting import hand_over
@@ -121,8 +130,8 @@ async def map_listing(
 ) -> StoredAnswer:
     """Map a listing to a property, push its nights at once, and hand over the revisions that waited for it.
 
-    Raises `ConnectionUnknown`, `PropertyUnknown`, `ListingTaken`, and `UpstreamUnavailable` when booking, which knows
-    the properties, does not answer.
+    Raises `ConnectionUnknown`, `PropertyUnknown`, `ListingTaken`, `CalendarMapped`, and `UpstreamUnavailable` when
+    booking, which knows the properties, does not answer.
     """
     if (stored := await stored_answer(deps.pool, key)) is not None:
         return stored
@@ -132,10 +141,15 @@ async def map_listing(
     version = calendar.inventory_version
 
     async def insert(conn: Connection) -> StoredAnswer:
-        await require_connection(conn, agency_id, connection_id)
+        connection = await require_connection(conn, agency_id, connection_id)
+        is_calendar = connection.adapter in CALENDARS
+        if is_calendar:  # of two listings for one calendar the second waits here, whatever it is called
+            await listing_rows.lock_listing(conn, connection_id, "", exclusive=True)
         await listing_rows.lock_listing(conn, connection_id, new.ota_listing_id, exclusive=True)
         if key is not None and (replay := await select_idempotent_answer(conn, key)) is not None:
             return replay
+        if is_calendar and await listing_rows.count_listings(conn, agency_id, connection_id):
+            raise CalendarMapped(CalendarMapped.__doc__)
         listing = await listing_rows.insert_listing(
             conn,
             agency_id,
@@ -144,6 +158,7 @@ async def map_listing(
             ids=(uuid4(), uuid4()),
             version=version,
             traceparent=carrier_of().get("traceparent"),
+            calendar_token=uuid4() if is_calendar else None,
         )
         if listing is None:
             raise ListingTaken(ListingTaken.__doc__)
@@ -152,6 +167,8 @@ async def map_listing(
         )
         for pending in waiting:
             await hand_over(deps, conn, pending)
+        if is_calendar:
+            await feed_rows.ask_for_poll(conn, agency_id, connection_id, None, None)
         return StoredAnswer(CREATED, body(listing))
 
     answer = await create_once(deps.pool, agency_id, key, insert)

@@ -39,7 +39,7 @@ class PushLimits:
     `settle_s` after a request without an answer the channel may still act on it. What changes within `gather_s` after
     a push is told together; pushes that begin within `batch_window_s` are one batch. After `breaker_failures` calls in
     a row that found no working channel it is left alone for `breaker_s`. Feeds of revisions are read every
-    `feed_poll_s`.
+    `feed_poll_s`, calendars every `calendar_poll_s`; what a calendar does not show for `calendar_grace_s` is cancelled.
     """
 
     timeout_s: float
@@ -51,6 +51,8 @@ class PushLimits:
     breaker_s: float
     batch_window_s: float
     feed_poll_s: float
+    calendar_poll_s: float
+    calendar_grace_s: float
 
 
 @dataclass(frozen=True, slots=True)

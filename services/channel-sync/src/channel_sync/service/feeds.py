@@ -7,12 +7,11 @@ duplicate, and acknowledged.
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import UUID, uuid4
 
 from channel_sync import events
-from channel_sync.adapters import FEEDS, FeedAdapter
+from channel_sync.adapters import CALENDARS, FEEDS, FeedAdapter
 from channel_sync.clients.channels import ChannelSilent, ChannelUnreachable
 from channel_sync.domain.ari import ChannelTarget, FeedItem
 from channel_sync.domain.batches import BOOKINGS, BOOKINGS_SYNC, Operation
@@ -24,7 +23,9 @@ from channel_sync.repository import operations as operation_rows
 from channel_sync.repository import revisions as revision_rows
 from channel_sync.repository.feeds import ClaimedFeed
 from channel_sync.service.accepting import accept, read, store_unparseable
+from channel_sync.service.calendar_reading import read_calendar
 from channel_sync.service.deps import Deps
+from channel_sync.service.polled import Polled
 from channel_sync.service.push_records import settle_batch
 from runtime.logs import get_logger
 from runtime.outbox import insert_outbox_rows
@@ -34,27 +35,10 @@ from runtime.telemetry import current_trace_id, mark_failed, span
 log = get_logger(__name__)
 
 
-@dataclass(slots=True)
-class _Polled:
-    """What a poll came to."""
-
-    stored: int = 0
-    known: int = 0
-    unreadable: int = 0
-    is_cut_short: bool = False
-    error: str | None = None
-    error_class: str | None = None
-    began: float = field(default_factory=time.monotonic)
-
-    @property
-    def duration_ms(self) -> int:
-        return round((time.monotonic() - self.began) * 1000)
-
-
 async def claim_feeds(deps: Deps, limit: int) -> list[ClaimedFeed]:
     """Lease the feeds that are due; each must then be polled."""
     async with transaction(deps.system_pool, None) as conn:
-        await feed_rows.insert_missing_feeds(conn, sorted(FEEDS))
+        await feed_rows.insert_missing_feeds(conn, sorted({*FEEDS, *CALENDARS}))
         return await feed_rows.claim_feeds(conn, limit, deps.process, deps.push.lease_s)
 
 
@@ -63,11 +47,14 @@ async def poll(deps: Deps, feed: ClaimedFeed) -> int:
 
     It is read to its end, or for half a lease: then it is due again at once.
     """
-    polled = _Polled()
+    polled = Polled()
     attributes = {"pms.connection_id": str(feed.door.connection_id)}
     with span("poll feed", attributes=attributes) as current:
         try:
-            await _read_pages(deps, feed, polled)
+            if feed.door.adapter in CALENDARS:
+                await read_calendar(deps, feed, polled)
+            else:
+                await _read_pages(deps, feed, polled)
         except (ChannelUnreachable, ChannelSilent, FeedUnreadable) as error:
             polled.error, polled.error_class = str(error), type(error).__name__
         except Exception as error:
@@ -79,7 +66,7 @@ async def poll(deps: Deps, feed: ClaimedFeed) -> int:
     return polled.stored
 
 
-async def _read_pages(deps: Deps, feed: ClaimedFeed, polled: _Polled) -> None:
+async def _read_pages(deps: Deps, feed: ClaimedFeed, polled: Polled) -> None:
     adapter = FEEDS[feed.door.adapter]
     secret = deps.cipher.open(feed.door.sealed_secret)
     target = ChannelTarget(feed.endpoint_url, secret, feed.settings)
@@ -102,7 +89,7 @@ async def _read_pages(deps: Deps, feed: ClaimedFeed, polled: _Polled) -> None:
             return
 
 
-async def _store(deps: Deps, feed: ClaimedFeed, item: FeedItem, polled: _Polled) -> None:
+async def _store(deps: Deps, feed: ClaimedFeed, item: FeedItem, polled: Polled) -> None:
     try:
         revision = read(deps.adapters[feed.door.adapter], item.raw)
     except UnparseableRevision as error:
@@ -139,13 +126,14 @@ async def _keep(deps: Deps, feed: ClaimedFeed, cursor: str | None) -> bool:
         return await feed_rows.keep_cursor(conn, feed, cursor)
 
 
-async def _record(deps: Deps, feed: ClaimedFeed, polled: _Polled) -> None:
+async def _record(deps: Deps, feed: ClaimedFeed, polled: Polled) -> None:
     """When to poll again; and an operation where somebody asked for it, something came, or it began to fail."""
     door, jitter = feed.door, random.random()  # noqa: S311 - no secret
+    every_s = deps.push.calendar_poll_s if door.adapter in CALENDARS else deps.push.feed_poll_s
     if polled.error is None:
-        pause = 0.0 if polled.is_cut_short else deps.push.feed_poll_s
+        pause = 0.0 if polled.is_cut_short else every_s
     else:
-        pause = max(pause_s(OutcomeKind.REFUSED, None, feed.attempts + 1, jitter), min(deps.push.feed_poll_s, 5.0))
+        pause = max(pause_s(OutcomeKind.REFUSED, None, feed.attempts + 1, jitter), min(every_s, 5.0))
     is_told = feed.task_id is not None or polled.stored or polled.unreadable
     is_told = is_told or (polled.error is not None and feed.attempts == 0)
     async with transaction(deps.system_pool, None) as conn:
@@ -172,7 +160,7 @@ async def _record(deps: Deps, feed: ClaimedFeed, polled: _Polled) -> None:
     )
 
 
-def _operation(feed: ClaimedFeed, polled: _Polled, batch_id: UUID) -> Operation:
+def _operation(feed: ClaimedFeed, polled: Polled, batch_id: UUID) -> Operation:
     return Operation(
         log_id=uuid4(),
         connection_id=feed.door.connection_id,

@@ -22,7 +22,7 @@ class LedgerReads:
 
     def __init__(self, booking: BookingClient, horizon_days: int) -> None:
         self._booking = booking
-        self._horizon_days = horizon_days
+        self.horizon_days = horizon_days
         self._under_way: dict[UUID, asyncio.Task[LedgerState | None]] = {}
 
     async def read(self, property_id: UUID, oldest_version: int) -> LedgerState | None:
@@ -50,4 +50,4 @@ class LedgerReads:
         calendar = await self._booking.property_calendar(property_id)
         if calendar is None:
             return None
-        return LedgerState(calendar, property_runs(calendar, self._horizon_days))
+        return LedgerState(calendar, property_runs(calendar, self.horizon_days))

@@ -133,3 +133,19 @@ CHANNEL_EXAMPLES: dict[type[BaseModel], dict[str, Any]] = {
     channels.BatchesPurged: {"batches": 12, "operations": 40, "dry_run": True},
     channels.Staleness: _STALENESS,
 }
+
+CALENDAR_EXAMPLE = """BEGIN:VCALENDAR
+VERSION:2.0
+PRODID:-//PMS//Closed nights//EN
+CALSCALE:GREGORIAN
+METHOD:PUBLISH
+BEGIN:VEVENT
+SUMMARY:Not available
+DTSTART;VALUE=DATE:20270601
+DTEND;VALUE=DATE:20270604
+DTSTAMP:20270501T120000Z
+UID:2f1a9a52-8f5c-5d0f-9b37-1c7f5a2f6a10@export.pms.invalid
+TRANSP:OPAQUE
+END:VEVENT
+END:VCALENDAR
+"""

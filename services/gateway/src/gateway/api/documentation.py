@@ -11,12 +11,13 @@ import orjson
 from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
-from fastapi.responses import FileResponse, HTMLResponse
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from contracts.channel_sync_http_v1 import SIGNATURE_HEADER, TIMESTAMP_HEADER
 from contracts.problems import Problem, ProblemCode
+from gateway.api.channel_examples import CALENDAR_EXAMPLE
 from gateway.api.examples import EXAMPLES
 from gateway.api.problem_examples import problem_responses
 from gateway.api.table import ROUTES, PublicRoute
@@ -98,10 +99,13 @@ def openapi_document(app: FastAPI) -> dict[str, Any]:
     return document
 
 
+_TEXT = {"type": "string"}
+
+
 def operation(route: PublicRoute) -> dict[str, Any]:
     """What FastAPI is told of a route: the arguments of `add_api_route` that only document."""
     extra: dict[str, Any] = {
-        "security": [{"channel": []}] if route.signed else [{"bearer": []}],
+        "security": [] if route.public else [{"channel": []}] if route.signed else [{"bearer": []}],
         "parameters": _parameters(route),
     }
     if route.body is not None:
@@ -116,23 +120,26 @@ def operation(route: PublicRoute) -> dict[str, Any]:
         "tags": [route.tag],
         "status_code": route.status,
         "response_model": route.answer,
+        "response_class": JSONResponse if route.answer is not None else Response,
         "responses": {**_answers(route), **problem_responses(_codes(route))},
         "openapi_extra": extra,
     }
 
 
 def _answers(route: PublicRoute) -> dict[int | str, dict[str, Any]]:
-    content = {JSON: {"example": EXAMPLES[route.answer]}}
+    if route.answer is None:
+        content = {route.text: {"schema": _TEXT, "example": CALENDAR_EXAMPLE}}
+    else:
+        content = {JSON: {"example": EXAMPLES[route.answer]}}
     answers: dict[int | str, dict[str, Any]] = {route.status: {"description": route.summary + ".", "content": content}}
     if route.creates:
         replayed = {"description": "`true` when this is the stored answer of an earlier request.", "schema": _TEXT}
         answers[route.status]["headers"] = {REPLAYED_HEADER: replayed}
     for status, description in route.also.items():
-        answers[status] = {"description": description, "model": route.answer, "content": content}
+        answers[status] = {"description": description}
+        if route.answer is not None:
+            answers[status] |= {"model": route.answer, "content": content}
     return answers
-
-
-_TEXT = {"type": "string"}
 
 
 def _parameters(route: PublicRoute) -> list[dict[str, Any]]:
@@ -158,7 +165,7 @@ def _codes(route: PublicRoute) -> list[ProblemCode]:
     codes = list(route.problems)
     if route.service == CHANNEL_SYNC:
         codes += [ProblemCode.CHANNEL_MANAGER_DISABLED]
-    if not route.signed:
+    if not (route.signed or route.public):
         codes += [ProblemCode.UNAUTHENTICATED, ProblemCode.FORBIDDEN]
     if "{" in route.path:
         codes += [ProblemCode.NOT_FOUND, ProblemCode.VALIDATION_ERROR]

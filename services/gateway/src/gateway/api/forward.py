@@ -17,8 +17,18 @@ from runtime.problems import ProblemError, ToProblem
 
 DEADLINE_HEADER = "X-PMS-Deadline-Ms"
 SENT_ON = ("Authorization", "Content-Type", "Accept", IDEMPOTENCY_HEADER)
+SENT_ON_PUBLIC = ("Accept", "If-None-Match")
 SENT_ON_SIGNED = ("Content-Type", "Accept", TIMESTAMP_HEADER, SIGNATURE_HEADER)
-SENT_BACK = ("Content-Type", "Retry-After", REPLAYED_HEADER, "Location", "Allow", "WWW-Authenticate", "Cache-Control")
+SENT_BACK = (
+    "Content-Type",
+    "Retry-After",
+    REPLAYED_HEADER,
+    "Location",
+    "Allow",
+    "WWW-Authenticate",
+    "Cache-Control",
+    "ETag",
+)
 RETRY_AFTER_S = "1"
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -30,11 +40,11 @@ def forwarder(route: PublicRoute, client: HttpClient, timeout_s: float) -> Endpo
     Raises `InvalidToken`, `ProblemError` for a malformed id or a body that does not arrive in time, and what
     `HttpClient.request` raises. Bodies are not parsed here: their owner validates them once.
     """
-    wanted = SENT_ON_SIGNED if route.signed else SENT_ON
+    wanted = SENT_ON_SIGNED if route.signed else SENT_ON_PUBLIC if route.public else SENT_ON
 
     async def forward(request: Request) -> Response:
         deadline = asyncio.get_running_loop().time() + timeout_s
-        if not route.signed:
+        if not (route.signed or route.public):
             refuse_unverified(request)
         path = route.inside.format_map(_ids(request.path_params)) if request.path_params else route.inside
         body = await _body(request, deadline) if route.body is not None else None

@@ -259,4 +259,18 @@ ROUTES: tuple[PublicRoute, ...] = (
         description="Signed with the connection's secret: `X-PMS-Signature` is the hexadecimal HMAC-SHA256 of "
         '`X-PMS-Timestamp + "." + body`. Answered once the revision is stored durably.',
     ),
+    PublicRoute(
+        "show_calendar",
+        "GET",
+        "/ical/{token}.ics",
+        CHANNEL_SYNC,
+        "/ical/{token}",
+        "Closed nights of a listing, for channels that read calendars",
+        None,
+        also={304: "The calendar is as `If-None-Match` says."},
+        public=True,
+        text="text/calendar",
+        description="Its whole address comes with the listing as `calendar_url`: whoever knows it may read it. It "
+        "names no guest and no price.",
+    ),
 )

@@ -27,7 +27,8 @@ class PublicRoute:
 
     `inside` is its path in `service`; both paths have the same parameters, which are UUIDs. `body` and `answer` are the
     models the service validates and answers. `creates` routes take an Idempotency-Key. `signed` routes carry a
-    channel's signature in place of a bearer token. `problems` are the codes beyond those every such route can answer.
+    channel's signature in place of a bearer token, `public` ones neither: their address is the secret. `text` is the
+    media type of an answer that is no JSON. `problems` are the codes beyond those every such route can answer.
     """
 
     name: str
@@ -36,7 +37,7 @@ class PublicRoute:
     service: str
     inside: str
     summary: str
-    answer: type[BaseModel]
+    answer: type[BaseModel] | None
     status: int = 200
     also: dict[int, str] = field(default_factory=dict)
     body: type[BaseModel] | None = None
@@ -44,6 +45,8 @@ class PublicRoute:
     query: tuple[Query, ...] = ()
     creates: bool = False
     signed: bool = False
+    public: bool = False
+    text: str = ""
     problems: tuple[ProblemCode, ...] = ()
     description: str = ""
 
