@@ -6,7 +6,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 REPEAT ?= 20
 # What `make prove` asks of the proofs that have a size of their own; `make test` runs them small.
-PROOFS := tests/e2e/test_histories.py tests/e2e/test_kills_at_commit.py tests/e2e/test_channel_truth.py tests/availability/proofs
+PROOFS := tests/e2e/test_histories.py tests/e2e/test_kills_at_commit.py tests/e2e/test_channel_truth.py tests/e2e/test_channel_faults.py tests/availability/proofs
 HISTORY_SECONDS ?= 60
 COMMIT_HITS ?= 300
 CACHE_SCALE ?= 10

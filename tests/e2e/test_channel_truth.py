@@ -8,16 +8,16 @@ import asyncio
 import os
 import random
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
 import pytest
 
 from contracts.booking_http_v1 import PropertyState
-from deploy.local.services import BOOKING, CHANNEL_SYNC
+from deploy.local.services import BOOKING
 from rules.calendar import StoredRange, open_bits
+from tests.e2e.infra.channel_processes import quick_channel_sync
 from tests.e2e.infra.channel_storm import NIGHTS, Channel, Storm
 from tests.e2e.infra.drain import drain
 from tests.e2e.infra.ota_simulator import OtaSimulator
@@ -27,28 +27,7 @@ SCALE = int(os.environ.get("PMS_CHANNEL_SCALE", "1"))
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300 * SCALE)]
 
 CHANNELS, PROPERTIES, STEPS, KILLS = 10, 3, 120 * SCALE, 3 * SCALE
-# Retries, breakers and leases take seconds here, not tens of seconds.
-QUICK = {
-    "PUSH_TIMEOUT_S": "1",
-    "PUSH_SETTLE_S": "1",
-    "PUSH_LEASE_S": "6",
-    "BREAKER_S": "1",
-    "BREAKER_FAILURES": "3",
-}
 FINAL = {"applied", "duplicate", "superseded", "parked", "unmapped", "unparseable", "echo", "dead_lettered"}
-
-
-@asynccontextmanager
-async def quick_channel_sync(running: Running) -> AsyncIterator[list[str]]:
-    """Two processes of channel-sync that are quick to try again, in place of the one; their names."""
-    await running.stop(CHANNEL_SYNC)
-    first = running.suite.process(CHANNEL_SYNC, name="channel-sync-quick", env=QUICK)
-    second = running.role(CHANNEL_SYNC, "serve", name="channel-sync-second", env=QUICK)
-    try:
-        async with running.added(first, second):
-            yield [first.name, second.name]
-    finally:
-        await running.restart(CHANNEL_SYNC)
 
 
 async def test_after_a_storm_every_channel_believes_the_ledger_and_every_revision_is_accounted_for(

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 
 import asyncpg
 import pytest
@@ -17,6 +15,7 @@ from contracts.topics import BOOKING_RESERVATIONS
 from deploy.local.journey_client import Agency, NotYet, Unexpected, closed_nights, nights_of, until
 from deploy.local.journey_scene import Scene, open_scene
 from deploy.local.services import AVAILABILITY, BOOKING
+from tests.e2e.infra.channel_processes import frozen
 from tests.e2e.infra.drain import check_everything, drain
 from tests.e2e.infra.load import Load
 from tests.e2e.infra.running import Running, days
@@ -41,20 +40,6 @@ async def roles(running: Running) -> AsyncIterator[dict[str, str]]:
     """Booking as a process per role; their names."""
     async with running.booking_by_roles() as names:
         yield names
-
-
-@contextmanager
-def frozen(running: Running, *names: str) -> Iterator[None]:
-    """These processes do nothing for a while, and know nothing of it."""
-    pids = [running.supervisor.pid(name) for name in names]
-    try:
-        for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
-        yield
-    finally:
-        for pid in pids:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
 
 
 @asynccontextmanager

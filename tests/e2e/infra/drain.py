@@ -23,7 +23,7 @@ GROUPS = ("booking", "channel-sync")
 _OUTBOX = """
 SELECT coalesce(max(id), 0) AS last, count(*) FILTER (WHERE sent_at IS NULL AND quarantined IS NULL) AS unsent
 FROM outbox"""
-_UNTOLD = "SELECT count(*) FROM listings WHERE stale_since IS NOT NULL"
+_UNTOLD = "SELECT count(*) FROM listings WHERE stale_since IS NOT NULL AND calendar_token IS NULL"
 _UNDECIDED = "SELECT count(*) FROM inbound_revisions WHERE state = 'published'"
 _OVERLAPS = """
 SELECT count(*) FROM inventory_ranges AS one JOIN inventory_ranges AS other
