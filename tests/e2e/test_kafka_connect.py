@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from contracts.topics import OTA_INBOUND
 from deploy.local import connect
 from deploy.local.journey_client import NotYet, until
@@ -60,7 +62,7 @@ async def wait_for_lines(running: Running, scene: Scene, count: int) -> None:
         if found < count:
             raise NotYet(f"{found} lines")
 
-    await until(look, f"{count} lines in the topic")
+    await until(look, f"{count} lines in the topic", patience_s=90)
 
 
 @asynccontextmanager
@@ -72,6 +74,7 @@ async def worker(running: Running, spec: ProcessSpec) -> AsyncIterator[None]:
         await running.stop(spec.name)
 
 
+@pytest.mark.timeout(400)
 async def test_a_dropped_file_becomes_bookings_through_connect_and_a_restarted_worker_doubles_nothing(
     running: Running, scene: Scene, tmp_path: Path
 ) -> None:
@@ -99,7 +102,7 @@ async def test_a_dropped_file_becomes_bookings_through_connect_and_a_restarted_w
         append(path, *[repeated] * MANY, revision(scene, fourth, days(6, 8)))
         await running.restart(connect.NAME)
         await wait_for_lines(running, scene, 9 + MANY)  # everything came again
-        await scene.reservation(fourth, "confirmed", patience_s=60)
+        await scene.reservation(fourth, "confirmed", patience_s=180)
 
     booked = [item["ota_reservation_code"] for item in await scene.agency.bookings(scene.property_id)]
     assert sorted(booked) == sorted([first, second, third, fourth])
